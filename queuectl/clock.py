@@ -1,0 +1,87 @@
+"""The only reader of time, and the one place that knows how times are written.
+
+Wall-clock times are seconds since the epoch (float) inside and RFC 3339 in UTC, to the
+microsecond, in files. Waiting is measured on the monotonic clock alone: a wall clock may jump.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+from queuectl.errors import InvalidInput
+
+monotonic = time.monotonic
+now = time.time
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?", re.ASCII)
+
+
+def format_timestamp(seconds: float) -> str:
+    """Write seconds since the epoch as RFC 3339 in UTC: `2026-11-24T03:15:07.250000Z`."""
+    stamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    return stamp.removesuffix("+00:00") + "Z"
+
+
+def parse_timestamp(text: str) -> float:
+    """Read an RFC 3339 timestamp as seconds since the epoch.
+
+    Raises InvalidInput for anything else, a time without its offset included: a job file
+    that means a different instant on every machine is a mistake.
+    """
+    if _RFC3339.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text.upper()).timestamp()
+        except (ValueError, OverflowError):
+            pass
+    raise InvalidInput(f"{text!r} is not an RFC 3339 timestamp such as 2026-11-24T08:00:00Z")
+
+
+def parse_moment(text: str) -> float:
+    """Read a time as a person gives it: RFC 3339, a local date and time, or a time of day.
+
+    A time of day (`08:30`) is its next occurrence. Raises InvalidInput.
+    """
+    here = datetime.now().astimezone()
+    if day := _TIME_OF_DAY.fullmatch(text):
+        hour, minute, second = (int(part or 0) for part in day.groups())
+        if hour < 24 and minute < 60 and second < 60:
+            moment = here.replace(hour=hour, minute=minute, second=second, microsecond=0)
+            return (moment if moment > here else moment + timedelta(days=1)).timestamp()
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            f"{text!r} is not a time: write 2026-11-24T08:00:00Z, '2026-11-24 08:00' or 08:00"
+        ) from None
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration as seconds: `90`, `10m`, `1h30m`, `1.5h`, `7d`. Raises InvalidInput."""
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    raise InvalidInput(f"{text!r} is not a duration: write 90, 30s, 10m, 1h30m or 7d")
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds for people, two units at most: `0.4s`, `12s`, `3m05s`, `2h10m`, `4d03h`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"

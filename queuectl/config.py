@@ -1,0 +1,247 @@
+"""The settings in `queue.toml`: typed, checked, read freely, written only under their lock.
+
+The types say everything: default, range, meaning. The command line, the template that a new
+spool gets and the reference page are made from them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from queuectl.clock import parse_duration
+from queuectl.errors import InvalidInput, InvalidSetting, SpoolUnusable
+from queuectl.fsio import Disk, discard
+from queuectl.layout import FORMAT, Layout
+from queuectl.retry import RetryPolicy
+
+_FOREVER = 1e9  # seconds, 31 years: a finite bound, so that no deadline overflows
+Seconds = Annotated[float, Meta(ge=0, le=_FOREVER, extra_json_schema={"duration": True})]
+SomeSeconds = Annotated[float, Meta(gt=0, le=_FOREVER, extra_json_schema={"duration": True})]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings of a spool. Durations are seconds here; in the file also "10m", "7d"."""
+
+    max_retries: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="retries of a failed job after its first attempt"),
+    ] = 3
+    backoff_base: Annotated[
+        Annotated[float, Meta(ge=0, le=1000)],
+        Meta(description="a retry waits backoff_base ** n seconds after the n-th failure"),
+    ] = 2
+    backoff_max: Annotated[Seconds, Meta(description="the longest wait before a retry")] = 86400
+    backoff_jitter: Annotated[
+        Annotated[float, Meta(ge=0, le=1)],
+        Meta(description="the part of a wait that is drawn by lot, so that jobs spread out"),
+    ] = 0
+    timeout: Annotated[SomeSeconds | None, Meta(description="end an attempt after so long")] = None
+    kill_grace: Annotated[Seconds, Meta(description="time between SIGTERM and SIGKILL")] = 10
+    rescan_interval: Annotated[
+        Annotated[float, Meta(ge=0.1, le=3600, extra_json_schema={"duration": True})],
+        Meta(description="how often workers look at the directories without being told"),
+    ] = 5
+    quiet_period: Annotated[
+        Seconds, Meta(description="how long a file that is no job must be left alone to be bad")
+    ] = 2
+    fsync: Annotated[
+        bool, Meta(description="force every step to disk; false is faster and not durable")
+    ] = True
+    keep_done: Annotated[
+        SomeSeconds | None, Meta(description="remove completed jobs after so long")
+    ] = None
+    keep_dead: Annotated[SomeSeconds | None, Meta(description="remove dead jobs after so long")] = (
+        None
+    )
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The settings that decide over retries."""
+        return RetryPolicy(
+            self.max_retries, self.backoff_base, self.backoff_max, self.backoff_jitter
+        )
+
+
+class SettingInfo(Struct, frozen=True):
+    """What is to be known of one setting."""
+
+    name: str
+    default: Any
+    meaning: str
+    allowed: str
+    is_duration: bool
+
+
+@functools.cache
+def describe() -> dict[str, SettingInfo]:
+    """Return what is to be known of each setting, made from the types."""
+    (_,), parts = msgspec.json.schema_components([Settings], ref_template="{name}")
+    infos = {}
+    for name, spec in parts["Settings"]["properties"].items():
+        kind = spec["anyOf"][0] if "anyOf" in spec else spec
+        duration = kind.get("duration", False)
+        infos[name] = SettingInfo(
+            name, spec["default"], spec["description"], _allowed(kind, duration), duration
+        )
+    return infos
+
+
+def template() -> str:
+    """Return the text of a new spool's `queue.toml`: every setting, as a comment."""
+    lines = [
+        "# Settings of this queue. Change them here, or with `queuectl config set KEY VALUE`;",
+        '# running workers take them up at once. Durations are seconds, or "10m", "7d".',
+        f"format = {FORMAT}",
+        "",
+    ]
+    for info in describe().values():
+        shown = "..." if info.default is None else msgspec.json.encode(info.default).decode()
+        lines.append(f"# {f'{info.name} = {shown}':<24}# {info.meaning}")
+    return "\n".join(lines) + "\n"
+
+
+def check(values: Mapping[str, Any]) -> Settings:
+    """Make settings of what a file says. Raises InvalidSetting."""
+    infos = describe()
+    plain = {}
+    for key, value in values.items():
+        if key not in infos:
+            raise InvalidSetting(_unknown(key, infos))
+        if infos[key].is_duration and isinstance(value, str):
+            try:
+                value = parse_duration(value)
+            except InvalidInput as error:
+                raise InvalidSetting(f"{key}: {error}") from None
+        plain[key] = value
+    try:
+        return msgspec.convert(plain, Settings)
+    except msgspec.ValidationError as error:
+        key = str(error).partition("`$.")[2].rstrip("`")
+        raise InvalidSetting(
+            f"{key} must be {infos[key].allowed}, not {values[key]!r}"
+            if key in infos
+            else str(error)
+        ) from None
+
+
+class SettingsFile:
+    """`queue.toml`: `current()` is always what stands in it now, at the price of one stat."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._seen: tuple[int, ...] | None = None
+        self._settings = Settings()
+
+    def current(self) -> Settings:
+        """Return the settings. Raises InvalidSetting, SpoolUnusable; then the last good stay."""
+        try:
+            found = os.stat(self._layout.settings)
+        except FileNotFoundError:
+            return self._settings
+        version = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if version != self._seen:
+            self._seen = version
+            self._settings = check(self.values())
+        return self._settings
+
+    @property
+    def last_good(self) -> Settings:
+        """The settings as they were when they were last valid."""
+        return self._settings
+
+    def values(self) -> dict[str, Any]:
+        """Return what the file sets. Raises SpoolUnusable, InvalidSetting."""
+        try:
+            values = tomllib.loads(self._text())
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidSetting(f"{self._layout.settings}: {error}") from None
+        stated = values.pop("format", FORMAT)
+        if not isinstance(stated, int) or stated > FORMAT:
+            raise SpoolUnusable(
+                f"{self._layout.root} is a spool of format {stated}; this queuectl knows "
+                f"format {FORMAT}: upgrade it (pip install -U queuectl-spool)"
+            )
+        return values
+
+    def set(self, key: str, text: str, disk: Disk) -> Any:
+        """Set one setting to a value given as text; comments stay. Returns the value.
+
+        Raises InvalidSetting for an unknown key or a value outside its range.
+        """
+        value = _parse(text)
+        check({key: value})
+        self._edit(key, value, disk)
+        return value
+
+    def unset(self, key: str, disk: Disk) -> None:
+        """Go back to a setting's default. Raises InvalidSetting for an unknown key."""
+        if key not in describe():
+            raise InvalidSetting(_unknown(key, describe()))
+        self._edit(key, None, disk)
+
+    def _edit(self, key: str, value: Any, disk: Disk) -> None:
+        import tomlkit
+        from filelock import FileLock
+
+        # Never the soft lock: one that a dead process leaves behind blocks everyone for good.
+        with FileLock(self._layout.settings + ".lock", mode=disk.file_mode, fallback_to_soft=False):
+            self.values()  # a file that is broken, or of another format, is not ours to rewrite
+            document = tomlkit.parse(self._text())
+            if value is None:
+                document.pop(key, None)
+            else:
+                document[key] = value
+            staged = self._layout.staged()
+            disk.write(staged, tomlkit.dumps(document).encode())
+            try:
+                disk.replace(staged, self._layout.settings)
+            except BaseException:
+                discard(staged)
+                raise
+            disk.sync_dir(self._layout.root)
+
+    def _text(self) -> str:
+        try:
+            with open(self._layout.settings, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as error:
+            raise InvalidSetting(f"{self._layout.settings}: not UTF-8: {error.reason}") from None
+
+
+def _parse(text: str) -> Any:
+    """Read a value as TOML would, anything else as a string: `3`, `true`, `7d`."""
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return value["value"] if len(value) == 1 else text
+
+
+def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
+    if kind["type"] == "boolean":
+        return "true or false"
+    noun = "a whole number" if kind["type"] == "integer" else "a number"
+    if duration:
+        noun = "a duration (seconds, or 30s, 10m, 7d)"
+    if "exclusiveMinimum" in kind:
+        return f"{noun} above {kind['exclusiveMinimum']:g}"
+    if kind.get("maximum", _FOREVER) < _FOREVER:
+        return f"{noun} from {kind['minimum']:g} to {kind['maximum']:g}"
+    return f"{noun} of at least {kind['minimum']:g}"
+
+
+def _unknown(key: str, infos: Mapping[str, SettingInfo]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, infos, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(infos)}"
+    return f"no setting is called {key!r}: {hint}"

@@ -1,0 +1,360 @@
+"""The only module that renames, links or fsyncs.
+
+Durability rests on three facts of POSIX file systems. A file is on disk once it has been
+fsynced; its name is on disk once the directory that holds the name has been fsynced; a rename
+is atomic to everyone who looks, but only the fsync of its directory makes it last. Each
+function here does one step of the protocol and says where it is committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from queuectl.errors import NotDurable
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: past the drive's cache
+
+
+class Disk:
+    """How files of one spool are written: durably or not, and with which mode.
+
+    `sync` False gives up durability for speed: every rename stays atomic, but a power cut may
+    lose what was acknowledged. `file_mode` is the mode of every file made.
+    """
+
+    def __init__(self, *, sync: bool = True, file_mode: int = 0o600) -> None:
+        self.sync = sync
+        self.file_mode = file_mode
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a new file and force its bytes to disk; nothing is left of it on failure."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.file_mode)
+        try:
+            try:
+                if self.file_mode != 0o600:
+                    os.fchmod(fd, self.file_mode)  # what the spool grants, whatever the umask
+                write_all(fd, data)
+                self._fsync(fd, path)
+            finally:
+                os.close(fd)
+        except BaseException:
+            discard(path)
+            raise
+
+    def write_many(self, files: Iterable[tuple[str, bytes]]) -> list[str]:
+        """Write new files and force all their bytes to disk at once; all or none are left.
+
+        Where one syncfs(2) makes a whole file system durable (Linux, on file systems known to
+        do so), a thousand files cost about as much as one; elsewhere each is fsynced.
+        """
+        quick = Disk(sync=False, file_mode=self.file_mode)
+        written: list[str] = []
+        try:
+            for path, data in files:
+                quick.write(path, data)
+                written.append(path)
+            if self.sync and written and not _sync_file_system(os.path.dirname(written[0])):
+                for path in written:
+                    self._sync_path(path, os.O_RDONLY)
+        except BaseException:
+            for path in written:
+                discard(path)
+            raise
+        return written
+
+    def publish_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Give written files their final names, in order, as `publish` does for one.
+
+        The names may be in several directories. If one cannot be given, those given so far
+        are taken back, except where somebody has moved the file on meanwhile.
+        """
+        given: list[tuple[str, str]] = []
+        try:
+            for staged, target in pairs:
+                _rename_exclusive(staged, target)
+                given.append((staged, target))
+            for directory in {os.path.dirname(target) for _, target in pairs}:
+                self.sync_dir(directory)
+        except BaseException:
+            for staged, target in given:
+                with contextlib.suppress(OSError):
+                    os.rename(target, staged)
+            raise
+
+    def publish(self, staged: str, target: str) -> None:
+        """Give a written file its final name, which must be free; on return it is durable.
+
+        Raises FileExistsError, and leaves `staged`, if the name is taken.
+        """
+        _rename_exclusive(staged, target)  # the commit point for everyone who looks
+        self.sync_dir(os.path.dirname(target))  # and for a power cut
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file to a free name in another directory; on return the move is durable.
+
+        The target's directory is synced first: a power cut between the two may show the file
+        under both names, never under none. Raises FileExistsError, FileNotFoundError.
+        """
+        _rename_exclusive(source, target)
+        self.sync_dir(os.path.dirname(target))
+        self.sync_dir(os.path.dirname(source))
+
+    def take(self, source: str, target: str) -> None:
+        """Move a file into a directory that is the caller's alone; `commit_take` makes it last.
+
+        One plain rename decides between all who want it: FileNotFoundError is another's win.
+        """
+        os.rename(source, target)
+
+    def commit_take(self, source: str, target: str) -> None:
+        """Make a `take` durable."""
+        self.sync_dir(os.path.dirname(target))
+        self.sync_dir(os.path.dirname(source))
+
+    def replace(self, staged: str, target: str) -> None:
+        """Put a written file in the place of an older one; `sync_dir` makes it last."""
+        os.rename(staged, target)
+
+    def remove(self, path: str) -> None:
+        """Remove a file for good; one that is gone already is no error."""
+        discard(path)
+        self.sync_dir(os.path.dirname(path))
+
+    def make_dir(self, path: str, mode: int) -> None:
+        """Make a directory, durably, with exactly this mode; one that exists is left alone."""
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return
+        os.chmod(path, mode)
+        self.sync_dir(os.path.dirname(path) or ".")
+
+    def sync_dir(self, path: str) -> None:
+        """Force the names in a directory to disk. Raises NotDurable."""
+        if self.sync:
+            self._sync_path(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _sync_path(self, path: str, flags: int) -> None:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        try:
+            self._fsync(fd, path)
+        finally:
+            os.close(fd)
+
+    def _fsync(self, fd: int, path: str) -> None:
+        if not self.sync:
+            return
+        try:
+            if _F_FULLFSYNC is not None:
+                fcntl.fcntl(fd, _F_FULLFSYNC)
+            else:
+                os.fsync(fd)
+        except OSError as error:
+            # After a failed fsync the kernel may drop the pages and report success next time
+            # (fsyncgate, 2018): the data is not durable, and asking again would not make it so.
+            raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte: a short write is no error, only the first part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
+    """Read a regular file of at most `limit` bytes (one more is returned to tell).
+
+    A symbolic link is not followed and a FIFO does not block. Raises OSError; for what is no
+    regular file, OSError with EINVAL or the kernel's own ELOOP or ENXIO.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, f"is {kind(found.st_mode)}, not a file", path)
+        data = os.read(fd, min(found.st_size, limit) + 1)
+        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
+            data += more
+        return data, found
+    finally:
+        os.close(fd)
+
+
+def kind(mode: int) -> str:
+    """Name what a mode says a thing is, for messages."""
+    for test, name in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if test(mode):
+            return name
+    return "a device"
+
+
+def has_writer(path: str) -> bool:
+    """Whether some process holds the file open for writing.
+
+    A read lease is granted only on a file that nobody has open for writing (fcntl(2)). Where
+    leases cannot be had (another's file, NFS, macOS) the answer is no: then only time tells.
+    """
+    lease: int | None = getattr(fcntl, "F_SETLEASE", None)
+    if lease is None:
+        return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Whoever opens it for writing while we hold the lease has a signal sent to us; the
+        # default one, SIGIO, would end this process.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, lease, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, lease, fcntl.F_UNLCK)
+        return False
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(fd)
+
+
+def discard(path: str) -> None:
+    """Remove a file if it is there; nothing depends on when that reaches the disk."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def make_locked(path: str, staged: str, mode: int) -> int:
+    """Make a lock file that nobody has ever seen unlocked, and return its descriptor.
+
+    It is locked under its temporary name and then renamed: a lock belongs to the file, not to
+    its name. The lock is held until every copy of the descriptor is closed.
+    """
+    fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.rename(staged, path)
+    except BaseException:
+        os.close(fd)
+        discard(staged)
+        raise
+    return fd
+
+
+def try_lock(path: str, *, create: bool = False, mode: int = 0o600) -> int | None:
+    """Take a file's lock without waiting; None while another holds it.
+
+    Raises FileNotFoundError if the file is gone, also if it went while we took the lock.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    fd = os.open(path, flags, mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino == os.fstat(fd).st_ino:
+            return fd
+        raise FileNotFoundError(errno.ENOENT, "replaced while it was locked", path)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: str, mode: int) -> Iterator[None]:
+    """Hold a lock file's lock, waiting for it; the file stays, so that all lock the same one."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names stand for one file; False if either is gone."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except FileNotFoundError:
+        return False
+
+
+def _find_renameat2() -> ctypes._NamedFuncPointer | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    )
+    return function
+
+
+_renameat2 = _find_renameat2()
+
+_SYNCFS_REACHES_THE_DISK = {0xEF53, 0x58465342, 0x9123683E, 0x01021994}
+"""statfs(2) magic of ext4, XFS, btrfs and tmpfs; FUSE and NFS may leave it to the server."""
+
+
+def _sync_file_system(directory: str) -> bool:
+    """Make all of a file system durable at once; False where that cannot be relied on.
+
+    Raises NotDurable if the kernel tried and failed (it reports write errors since Linux 5.8).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    about = ctypes.create_string_buffer(256)  # struct statfs; f_type is its first long
+    if libc.statfs(os.fsencode(directory), about) != 0:
+        return False
+    if ctypes.c_ulong.from_buffer(about).value not in _SYNCFS_REACHES_THE_DISK:
+        return False
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if libc.syncfs(fd) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise NotDurable(f"{directory}: cannot be made durable: {reason}")
+    finally:
+        os.close(fd)
+    return True
+
+
+def _rename_exclusive(source: str, target: str) -> None:
+    """Rename without ever overwriting: FileExistsError if the target's name is taken.
+
+    renameat2(RENAME_NOREPLACE) where it exists (Linux; not on NFS), else link and unlink,
+    between which the file has two names: whoever finds two names of one inode removes the one
+    in the earlier state.
+    """
+    if _renameat2 is not None:
+        done = _renameat2(
+            _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+        )
+        if done == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _NO_SUCH_CALL:
+            raise OSError(code, os.strerror(code), source, None, target)
+    if stat.S_ISDIR(os.lstat(source).st_mode):  # no job: rename replaces an empty one at most
+        os.rename(source, target)
+        return
+    os.link(source, target, follow_symlinks=False)
+    os.unlink(source)

@@ -1,0 +1,156 @@
+"""What a worker does beside the jobs: recover, scan, sweep, and apply retention.
+
+All of it runs in one thread of its own, because each part may take long (a million files, a
+process that will not die) and none may hold a slot up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from queuectl import clock, layout
+from queuectl.errors import QueuectlError, SpoolUnusable
+from queuectl.fsio import discard
+from queuectl.job import State
+from queuectl.recovery import recover
+from queuectl.spool import Spool
+
+log = logging.getLogger(__name__)
+
+LEFTOVER_SECONDS = 36 * 3600
+"""How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
+SWEEP_INTERVAL = 600.0
+"""Seconds between sweeps, and between steps of retention."""
+RETENTION_STEP = 1000
+"""Jobs removed in one go."""
+UNWATCHED_INTERVAL = 1.0
+"""Seconds between scans while no watch tells of new files."""
+MTIME_TICK = 0.1
+"""Seconds: within a tick of the file system's clock a change may leave the mtime as it was."""
+
+
+class Housekeeper:
+    """The periodic work of one worker, in a thread of its own.
+
+    `look(state, name)` is told of every waiting file for which `knows(state, name)` is false;
+    `each_round()` is called at every rescan and returns whether a watch is in place.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        look: Callable[[State, str], None],
+        knows: Callable[[State, str], bool],
+        each_round: Callable[[], bool],
+    ) -> None:
+        self.spool = spool
+        self.scanned = threading.Event()
+        self.failure: SpoolUnusable | None = None
+        self._look = look
+        self._knows = knows
+        self._each_round = each_round
+        self._root = os.stat(spool.layout.root)
+        self._mtimes: dict[State, int] = {}
+        self._next_sweep = 0.0
+        self._hurry = threading.Event()
+        self._closed = False
+
+    def run(self, ended: Callable[[], None]) -> None:
+        """Keep house until closed; `ended` is called if the spool is gone."""
+        try:
+            while not self._closed:
+                self._hurry.clear()
+                watched = self._round()
+                interval = self.spool.settings.last_good.rescan_interval
+                self._hurry.wait(interval if watched else min(interval, UNWATCHED_INTERVAL))
+        except SpoolUnusable as error:
+            self.failure = error
+            ended()
+
+    def hurry(self) -> None:
+        """Start the next round now."""
+        self._hurry.set()
+
+    def close(self) -> None:
+        """End after the part that is under way."""
+        self._closed = True
+        self._hurry.set()
+
+    def _round(self) -> bool:
+        watched = False
+        with self._trouble("the spool's state"):
+            self._see_that_it_stands()
+            watched = self._each_round()
+        for state in layout.WAITING:
+            with self._trouble(f"{state} jobs"):
+                self._scan(state)
+        self.scanned.set()
+        settings = self.spool.settings.last_good
+        with self._trouble("recovery"):
+            recover(self.spool, grace=settings.kill_grace, draw=random.random())
+        if clock.monotonic() >= self._next_sweep:
+            self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
+            with self._trouble("sweeping"):
+                self._sweep()
+        return watched
+
+    @contextlib.contextmanager
+    def _trouble(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except SpoolUnusable:
+            raise
+        except (OSError, QueuectlError) as error:
+            log.error("%s: %s", what, error)
+
+    def _see_that_it_stands(self) -> None:
+        """Make directories that somebody removed; raise SpoolUnusable if the spool is gone."""
+        root = self.spool.layout.root
+        try:
+            if not os.path.samestat(os.stat(root), self._root):
+                raise SpoolUnusable(f"{root} was replaced by another directory: not our spool")
+        except FileNotFoundError:
+            raise SpoolUnusable(f"{root} is gone: moved or removed") from None
+        for directory in self.spool.layout.directories:
+            if not os.path.isdir(directory):
+                log.warning("%s was gone: made again", directory)
+                self.spool.disk.make_dir(directory, self.spool.dir_mode)
+
+    def _scan(self, state: State) -> None:
+        """Look at all waiting files that nobody has told of; none if nothing has changed."""
+        before = clock.now()
+        mtime = os.stat(self.spool.layout.states[state]).st_mtime_ns
+        if self._mtimes.get(state) == mtime:
+            return
+        for name in self.spool.names(state):
+            if self._closed:
+                return
+            if not self._knows(state, name):
+                self._look(state, name)
+        if mtime / 1e9 < before - MTIME_TICK:
+            self._mtimes[state] = mtime
+
+    def _sweep(self) -> None:
+        """Remove leftovers of writers that died, and jobs past their time."""
+        limit = clock.now() - LEFTOVER_SECONDS
+        for path in self.spool.leftovers():
+            with contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_mtime < limit:
+                    discard(path)
+        settings = self.spool.settings.last_good
+        retention: dict[State, float | None] = {
+            "completed": settings.keep_done,
+            "dead": settings.keep_dead,
+        }
+        for state, keep in retention.items():
+            while keep is not None and not self._closed:
+                step = islice(self.spool.older(state, keep), RETENTION_STEP)
+                if not self.spool.purge(step):
+                    break

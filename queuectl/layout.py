@@ -1,0 +1,123 @@
+"""The names in a spool: the only module that joins its paths or takes them apart."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from queuectl.job import STATES, State, check_id, is_id
+
+FORMAT = 1
+
+DIRECTORIES: Final[dict[State, str]] = {
+    "pending": "pending",
+    "processing": "processing",
+    "completed": "done",
+    "failed": "failed",
+    "dead": "dead",
+}
+"""Where the jobs of each state stand."""
+
+WAITING: Final[tuple[State, ...]] = ("pending", "failed")
+"""The states from which a worker takes jobs."""
+
+FINISHED: Final[tuple[State, ...]] = ("completed", "dead")
+"""The states in which a job stays until somebody asks for it."""
+
+MARKER = "pending"
+"""A directory that has this one in it is a spool."""
+
+_CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
+
+
+class Layout:
+    """The paths of one spool."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.settings = os.path.join(root, "queue.toml")
+        self.tmp = os.path.join(root, "tmp")
+        self.logs = os.path.join(root, "logs")
+        self.workers = os.path.join(root, "workers")
+        self.processing = os.path.join(root, DIRECTORIES["processing"])
+        self.states = {state: os.path.join(root, DIRECTORIES[state]) for state in STATES}
+        self.id_lock = os.path.join(self.states["pending"], ".lock")
+
+    @property
+    def directories(self) -> list[str]:
+        """Every directory of the spool, in the order in which they are made."""
+        return [self.tmp, *self.states.values(), self.logs, self.workers]
+
+    def entry(self, state: State, name: str) -> str:
+        """The path of a file as it was listed in a state's directory."""
+        return os.path.join(self.states[state], name)
+
+    def job(self, state: State, job_id: str) -> str:
+        """The path of a job that nobody has claimed."""
+        return os.path.join(self.states[state], check_id(job_id) + ".json")
+
+    def reason(self, job_id: str) -> str:
+        """The path of the reason why a file in `dead/` is no valid job."""
+        return os.path.join(self.states["dead"], check_id(job_id) + ".error")
+
+    def claims(self, worker: str) -> str:
+        """The directory of a worker's claims."""
+        return os.path.join(self.processing, worker)
+
+    def claim(self, worker: str, job_id: str, attempt: int, ending: str = "json") -> str:
+        """The path of a claimed job, or of its `run` or `cancel` file."""
+        return os.path.join(self.processing, worker, f"{check_id(job_id)}.{attempt}.{ending}")
+
+    def log(self, job_id: str, attempt: int) -> str:
+        """The path of an attempt's output."""
+        return os.path.join(self.logs, f"{check_id(job_id)}.{attempt}.log")
+
+    def worker(self, name: str, ending: str) -> str:
+        """The path of a worker's `json`, `lock`, `stop` or `log` file."""
+        return os.path.join(self.workers, f"{name}.{ending}")
+
+    def staged(self) -> str:
+        """A new path in `tmp/`."""
+        return os.path.join(self.tmp, f"{os.getpid()}.{os.urandom(8).hex()}")
+
+    def relative(self, path: str) -> str:
+        """A path as it is written in records: from the spool's own directory."""
+        return os.path.relpath(path, self.root)
+
+
+def is_job_name(name: str) -> bool:
+    """Whether a directory entry is a job: `*.json`, not hidden."""
+    return name.endswith(".json") and not name.startswith(".")
+
+
+def stem(name: str) -> str:
+    """A job file's name without `.json`."""
+    return name.removesuffix(".json")
+
+
+def parse_claim(name: str) -> tuple[str, int, str] | None:
+    """Take `ID.ATTEMPT.json` (or `.run`, `.cancel`) apart; None for any other name."""
+    match = _CLAIM.fullmatch(name)
+    if match is None or not is_id(match["id"]):
+        return None
+    return match["id"], int(match["attempt"]), match["ending"]
+
+
+def parse_log(name: str) -> tuple[str, int] | None:
+    """Take `ID.ATTEMPT.log` apart; None for any other name."""
+    claim = parse_claim(name.removesuffix(".log") + ".run") if name.endswith(".log") else None
+    return claim[:2] if claim else None
+
+
+def new_id() -> str:
+    """Make a job id: 60 random bits, so that a few letters of it are enough to name the job."""
+    bits = int.from_bytes(os.urandom(8), "big")
+    return "".join(_ID_ALPHABET[bits >> shift & 31] for shift in range(0, 60, 5))
+
+
+def new_worker(host: str, pid: int) -> str:
+    """Make a worker's name: HOST-PID-XXXX."""
+    return f"{_NOT_IN_NAMES.sub('-', host)[:64].strip('-') or 'host'}-{pid}-{os.urandom(2).hex()}"

@@ -1,0 +1,209 @@
+"""What stands in a spool, read from its directories: this module changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from queuectl import clock, layout
+from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
+from queuectl.fsio import has_writer, read_regular
+from queuectl.job import MAX_RECORD_BYTES, STATES, Job, Run, State, WorkerInfo, decode, is_id
+
+_WAITS_FOR_OTHERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+
+
+class Place(Struct, frozen=True, order=True):
+    """Where a job stands: its state, its id, its file."""
+
+    state: State
+    id: str
+    path: str
+
+
+class ClaimedPlace(Place, frozen=True):
+    """Where a claimed job stands, and for which attempt its holder has claimed it."""
+
+    worker: str
+    attempt: int
+
+
+class Ready(Struct, frozen=True):
+    """A file that is a job, under the id it asks for."""
+
+    job: Job
+    id: str
+
+
+class Unfit(Struct, frozen=True):
+    """A file that is no job, perhaps not yet. It has not changed while `version` is equal."""
+
+    reason: str
+    version: tuple[int, ...]
+    being_written: bool
+
+
+class Lookup:
+    """The read side of a spool."""
+
+    def __init__(self, root: str) -> None:
+        self.layout = layout.Layout(root)
+        found = os.stat(root)
+        self.dir_mode = stat.S_IMODE(found.st_mode) | 0o700
+        self.trusted_owners: frozenset[int] | None = frozenset({os.geteuid(), found.st_uid, 0})
+        """Whose job files are run; None trusts everyone who may write to the spool."""
+
+    def names(self, state: State) -> Iterator[str]:
+        """List the names of a state's job files (not of `processing`: see `claims`)."""
+        with os.scandir(self.layout.states[state]) as entries:
+            for entry in entries:
+                if layout.is_job_name(entry.name):
+                    yield entry.name
+
+    def claims(self, worker: str | None = None) -> Iterator[ClaimedPlace]:
+        """List the claimed jobs, of one worker or of all."""
+        for name in [worker] if worker else self.claimants():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for file in os.listdir(self.layout.claims(name)):
+                    parts = layout.parse_claim(file)
+                    if parts and parts[2] == "json":
+                        path = os.path.join(self.layout.claims(name), file)
+                        yield ClaimedPlace("processing", parts[0], path, name, parts[1])
+
+    def claims_of(self, job_id: str) -> list[ClaimedPlace]:
+        """Return the claims of a job of exactly this id."""
+        return [place for place in self.claims() if place.id == job_id]
+
+    def claimants(self) -> list[str]:
+        """List the names of all who have a directory of claims."""
+        return os.listdir(self.layout.processing)
+
+    def places(self, job_id: str) -> list[Place]:
+        """Return where a job of exactly this id stands: one place, unless a file was dropped
+        under an id that is taken; that one, still in `pending/`, comes last."""
+        found: list[Place] = [*self.claims_of(job_id)]
+        for state in ("failed", "completed", "dead", "pending"):
+            path = self.layout.job(state, job_id)
+            if os.path.lexists(path):
+                found.append(Place(state, job_id, path))
+        return found
+
+    def find(self, text: str) -> Place:
+        """Return where the job stands whose id is, or alone begins with, `text`.
+
+        Raises NoSuchJob, AmbiguousId.
+        """
+        for _ in range(3):  # a job may move on while we look for it
+            if (exact := is_id(text)) and (places := self.places(text)):
+                return places[0]
+            begun = self._beginning_with(text) if exact else []
+            ids = sorted({place.id for place in begun})
+            if len(ids) > 1:
+                shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+                raise AmbiguousId(f"{len(ids)} jobs have an id that begins with {text}: {shown}")
+            if begun:
+                return begun[0]
+        raise NoSuchJob(f"no job {text!r} in {self.layout.root}: `queuectl list` shows them all")
+
+    def _beginning_with(self, text: str) -> list[Place]:
+        found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
+        for state in ("failed", "completed", "dead", "pending"):
+            found += [
+                Place(state, layout.stem(name), self.layout.entry(state, name))
+                for name in self.names(state)
+                if name.startswith(text) and is_id(layout.stem(name))
+            ]
+        return found
+
+    def counts(self) -> dict[State, int]:
+        """Count the jobs of each state by their names, without opening any."""
+        waiting = {s: sum(1 for _ in self.names(s)) for s in STATES if s != "processing"}
+        return {s: waiting[s] if s in waiting else sum(1 for _ in self.claims()) for s in STATES}
+
+    def look(self, state: State, name: str) -> Ready | Unfit | None:
+        """Read a waiting file: a job, not (yet) a job, or None if it is gone.
+
+        Raises OSError for trouble that is not the file's.
+        """
+        path = self.layout.entry(state, name)
+        try:
+            job, found = self.read(path)
+            if self.trusted_owners is not None and found.st_uid not in self.trusted_owners:
+                raise InvalidJob(
+                    f"owned by uid {found.st_uid}, who is neither the worker's user, "
+                    "the spool's owner nor root"
+                )
+            # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
+            wanted = (job.id if state == "pending" else None) or layout.stem(name)
+            if not is_id(wanted):
+                raise InvalidJob("its name is no job id, and it has none inside")
+        except FileNotFoundError:
+            return None
+        except (InvalidJob, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _WAITS_FOR_OTHERS:
+                raise
+            return _unfit(path, error)
+        return Ready(job, wanted)
+
+    def read(self, path: str) -> tuple[Job, os.stat_result]:
+        """Read a job record. Raises InvalidJob, OSError."""
+        data, found = read_regular(path, MAX_RECORD_BYTES)
+        if len(data) > MAX_RECORD_BYTES:
+            raise InvalidJob(f"{found.st_size:,} bytes: larger than any job file")
+        return decode(data, created_at=clock.format_timestamp(found.st_mtime)), found
+
+    def read_run(self, place: ClaimedPlace) -> Run | None:
+        """Read what a claim's run file says; None if there is none, or it did not survive."""
+        path = self.layout.claim(place.worker, place.id, place.attempt, "run")
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            return msgspec.json.decode(read_regular(path, MAX_RECORD_BYTES)[0], type=Run)
+        return None
+
+    def workers(self) -> list[WorkerInfo]:
+        """Read who has enrolled as a worker, the dead that nobody has recovered yet included."""
+        found = []
+        for name in sorted(os.listdir(self.layout.workers)):
+            if layout.is_job_name(name):
+                with contextlib.suppress(OSError, msgspec.DecodeError):
+                    data, _ = read_regular(os.path.join(self.layout.workers, name), 65536)
+                    found.append(msgspec.json.decode(data, type=WorkerInfo))
+        return found
+
+    def leftovers(self) -> Iterator[str]:
+        """List the files under `tmp/`, and the logs of detached workers that are gone."""
+        with os.scandir(self.layout.tmp) as entries:
+            yield from (entry.path for entry in entries)
+        for name in os.listdir(self.layout.workers):
+            lock = self.layout.worker(name.removesuffix(".log"), "lock")
+            if name.endswith(".log") and not os.path.lexists(lock):
+                yield os.path.join(self.layout.workers, name)
+
+    def older(self, state: State, seconds: float) -> Iterator[Place]:
+        """List the files of a state that were last written more than so many seconds ago."""
+        limit = clock.now() - seconds
+        with os.scandir(self.layout.states[state]) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if (
+                        layout.is_job_name(entry.name)
+                        and entry.stat(follow_symlinks=False).st_mtime < limit
+                    ):
+                        yield Place(state, layout.stem(entry.name), entry.path)
+
+
+def _unfit(path: str, error: Exception) -> Unfit | None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if stat.S_ISLNK(found.st_mode):
+        reason = "is a symbolic link, not a file"
+    version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
+    return Unfit(reason, version, stat.S_ISREG(found.st_mode) and has_writer(path))

@@ -1,0 +1,149 @@
+"""Who is running here: hosts, boots, and all that is left of a command.
+
+A command's processes are found by three marks: they carry its `QUEUECTL_RUN` in their
+environment, they hold its run file open (a descriptor that every descendant inherits), or they
+are in its process group. A double fork leaves the group and a setsid the session; closing all
+descriptors drops the second mark and `env -i` the first, but hardly anything sheds all three.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from queuectl.clock import monotonic
+
+RUN_VARIABLE = "QUEUECTL_RUN"
+
+
+class Marks(Struct, frozen=True):
+    """By what the processes of one run are known.
+
+    `cookie` is the value of QUEUECTL_RUN; `lock` the (device, inode) of the run file, if it is
+    there; `group` the process group, None where its number may have passed to strangers.
+    """
+
+    cookie: str
+    lock: tuple[int, int] | None
+    group: int | None
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return a name of this boot of this machine ("" where the system gives none)."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
+
+
+@functools.cache
+def hostname() -> str:
+    """Return this host's name."""
+    return os.uname().nodename
+
+
+def find(marks: Marks) -> set[int]:
+    """Return the ids of all living processes that carry one of the marks, this one apart.
+
+    Other users' processes show neither environment nor descriptors, except to root. Where
+    there is no /proc (macOS, BSD) only the group is known, by its leader's id.
+    """
+    if not os.path.isdir("/proc/self"):
+        return {marks.group} if marks.group and _group_lives(marks.group) else set()
+    groups: dict[int, int] = {}
+    found: set[int] = set()
+    cookie = f"{RUN_VARIABLE}={marks.cookie}".encode()
+    for pid in _processes():
+        group = _group_if_living(pid)
+        if group is None:
+            continue
+        groups[pid] = group
+        if group == marks.group or _has_cookie(pid, cookie) or _holds(pid, marks.lock):
+            found.add(pid)
+    # A group whose number was not vouched for is ours all the same if one of its members is.
+    ours = {groups[pid] for pid in found} - {os.getpgrp()}
+    return {pid for pid, group in groups.items() if group in ours or pid in found}
+
+
+def end(
+    marks: Marks, grace: float, *, pause: Callable[[float], None], patience: float = 5.0
+) -> bool:
+    """End all that carries the marks: SIGTERM, after `grace` seconds SIGKILL.
+
+    `pause(seconds)` waits between looks. Returns False if something would not die within
+    `patience` seconds of SIGKILL: in uninterruptible sleep, or another user's.
+    """
+    started = monotonic()
+    asked: set[int] = set()
+    while living := find(marks):
+        waited = monotonic() - started
+        if waited > grace + patience:
+            return False
+        if waited >= grace:
+            _signal(living, signal.SIGKILL)
+        else:
+            _signal(living - asked, signal.SIGTERM)
+            asked |= living
+        pause(0.01 if waited < 0.2 else 0.05)
+    return True
+
+
+def _processes() -> Iterator[int]:
+    me = os.getpid()
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (pid := int(name)) != me:
+            yield pid
+
+
+def _group_if_living(pid: int) -> int | None:
+    """Return a process's group, or None if it is gone or only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, group = file.read().rpartition(b") ")[2].split(b" ", 3)[:3]
+    except OSError:
+        return None
+    return None if state in (b"Z", b"X") else int(group)
+
+
+def _has_cookie(pid: int, cookie: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return cookie in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _holds(pid: int, lock: tuple[int, int] | None) -> bool:
+    if lock is None:
+        return False
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                held = os.stat(f"/proc/{pid}/fd/{fd}")
+                if (held.st_dev, held.st_ino) == lock:
+                    return True
+    return False
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.path.isdir("/proc/self"):
+                os.kill(pid, number)
+            else:
+                os.killpg(pid, number)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return True

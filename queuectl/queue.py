@@ -1,0 +1,341 @@
+"""The Python API: everything the command line does, as data. It prints nothing.
+
+from queuectl import Queue
+
+queue = Queue("/var/spool/thumbs")
+job_id = queue.enqueue(["convert", "a.png", "-resize", "50%", "b.png"], timeout=60)
+queue.wait([job_id])
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from queuectl import clock, layout, retry
+from queuectl import job as job_module
+from queuectl.config import Settings
+from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
+from queuectl.job import SUBMITTER_FIELDS, Attempt, Job, State
+from queuectl.lookup import ClaimedPlace, Place
+from queuectl.recovery import Holder
+from queuectl.report import JobStatus, QueueStatus, WorkerStatus, job_status, newest, worker_status
+from queuectl.spool import Claim, Spool, open_spool
+
+LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
+"""The order in which the states are listed: what goes on before what is over."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often `wait` looks at the directories when no event tells it to."""
+
+
+def default_path() -> str:
+    """Return $QUEUECTL_SPOOL, or the spool in the user's state directory."""
+    if path := os.environ.get("QUEUECTL_SPOOL"):
+        return path
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "queuectl")
+
+
+class Queue:
+    """A queue: one spool directory.
+
+    `path` is the spool's; without one, `default_path()`. A spool that is not there is made,
+    unless `create` is False: then SpoolUnusable is raised. Objects may be used from several
+    threads, and any number of processes may use one spool.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, create: bool = True) -> None:
+        self.spool: Spool = open_spool(os.fspath(path or default_path()), create=create)
+
+    @property
+    def path(self) -> str:
+        """The spool's directory."""
+        return self.spool.layout.root
+
+    # -- enqueue ---------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        command: str | Sequence[str],
+        *,
+        id: str | None = None,  # noqa: A002 - the field's name
+        priority: int | None = None,
+        delay: float | None = None,
+        run_at: datetime | str | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> str:
+        """Enqueue one job and return its id; on return the job is on disk.
+
+        A `command` that is a string is run by /bin/sh, a sequence as it is. It starts `delay`
+        seconds from now, or at `run_at` (a datetime with its zone, or RFC 3339); `timeout` is
+        in seconds, `cwd` absolute. Any other keyword is kept in the record.
+        Raises InvalidJob, IdTaken, NotDurable, OSError.
+        """
+        if delay is not None:
+            if run_at is not None:
+                raise InvalidInput("delay and run_at exclude each other")
+            run_at = clock.format_timestamp(clock.now() + delay)
+        if isinstance(run_at, datetime):
+            run_at = clock.format_timestamp(run_at.timestamp())
+        fields = {
+            **extra,
+            "id": id,
+            "command": command if isinstance(command, str) else list(command),
+            "priority": priority,
+            "run_at": run_at,
+            "max_retries": max_retries,
+            "timeout": timeout,
+            "cwd": None if cwd is None else os.path.abspath(cwd),
+            "env": None if env is None else dict(env),
+        }
+        return self.submit(job_module.build(fields))
+
+    def enqueue_many(
+        self,
+        jobs: Iterable[Mapping[str, Any]],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """Enqueue many jobs, each a mapping of the job file's fields; return their ids.
+
+        All or none: if one is invalid or its id taken, nothing is enqueued. They run in their
+        order, priorities being equal. Far cheaper than one by one. `progress(n)` is called
+        after the n-th is written. Raises as `enqueue`; InvalidJob says which one it was.
+        """
+        return self.submit_many(self._built(jobs), progress=progress)
+
+    def submit(self, job: Job) -> str:
+        """Enqueue a job record as it is; for programs that have it as JSON. See `enqueue`."""
+        return self.spool.publish(_fresh(job, clock.now()), unique=job.id is not None)
+
+    def submit_many(
+        self, jobs: Iterable[Job], *, progress: Callable[[int], None] | None = None
+    ) -> list[str]:
+        """Enqueue many job records. See `enqueue_many`."""
+        now = clock.now()
+
+        def fresh() -> Iterator[tuple[Job, bool]]:
+            for number, job in enumerate(jobs):
+                # A microsecond apart, so that "oldest first" is the order of the batch.
+                yield _fresh(job, now + number * 1e-6), job.id is not None
+                if progress is not None:
+                    progress(number + 1)
+
+        return self.spool.publish_many(fresh())
+
+    def _built(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
+        for number, fields in enumerate(jobs, 1):
+            try:
+                yield job_module.build(fields)
+            except InvalidJob as error:
+                raise InvalidJob(f"job {number}: {error}") from None
+
+    # -- look ------------------------------------------------------------------------------
+
+    def get(self, id: str) -> JobStatus:  # noqa: A002
+        """Return a job by its id or a unique prefix of it. Raises NoSuchJob, AmbiguousId."""
+        for _ in range(3):
+            if status := job_status(self.spool, self.spool.find(id)):
+                return status
+        raise NoSuchJob(f"job {id!r} keeps moving: try again")
+
+    def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
+        """Return the jobs, of one state or of all, last changed first within each state."""
+        found: builtins.list[JobStatus] = []
+        for each in (state,) if state else LISTING_ORDER:
+            left = None if limit is None else limit - len(found)
+            if left is None or left > 0:
+                seen = (job_status(self.spool, p) for p in newest(self.spool, each, left))
+                found.extend(status for status in seen if status is not None)
+        return found
+
+    def status(self) -> QueueStatus:
+        """Return the numbers of jobs by state, and the workers."""
+        return QueueStatus(self.path, self.spool.counts(), self.workers())
+
+    def workers(self) -> builtins.list[WorkerStatus]:
+        """Return the workers, with what each of their slots is running."""
+        return [worker_status(self.spool, info) for info in self.spool.workers()]
+
+    def log_path(self, id: str, attempt: int | None = None) -> str:  # noqa: A002
+        """Return the path of an attempt's output, the newest attempt's if none is given.
+
+        Raises NoSuchJob if there is no such job or it has had no such attempt.
+        """
+        place = self.spool.find(id)
+        newest = place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
+        number = newest if attempt is None else attempt
+        if not 1 <= number <= newest:
+            what = f"attempt {number}" if attempt is not None else "attempt yet"
+            raise NoSuchJob(f"job {place.id} has had no {what} (it has had {newest})")
+        return self.spool.layout.log(place.id, number)
+
+    def wait(
+        self,
+        ids: Sequence[str],
+        *,
+        timeout: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, State]:
+        """Wait until every job is completed or dead; return the state of each, by its full id.
+
+        `timeout` in seconds; `progress(n)` is told how many have ended. Raises TimedOut,
+        NoSuchJob (also if one is removed meanwhile), AmbiguousId.
+        """
+        from queuectl.wake import Wake
+
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        places = [self.spool.find(text) for text in ids]
+        ended: dict[str, State] = {}
+        wake = Wake(*(self.spool.layout.states[state] for state in layout.FINISHED))
+        try:
+            wake.arm()
+            while True:
+                for place in places:
+                    if place.id not in ended:
+                        state = self.spool.find(place.id).state
+                        if state in layout.FINISHED:
+                            ended[place.id] = state
+                if progress is not None:
+                    progress(len(ended))
+                left = [place.id for place in places if place.id not in ended]
+                if not left:
+                    return ended
+                patience = SECONDS_BETWEEN_LOOKS
+                if deadline is not None:
+                    patience = min(patience, deadline - clock.monotonic())
+                    if patience <= 0:
+                        raise TimedOut(f"after {timeout:g} s, still not ended: {', '.join(left)}")
+                wake.wait(patience)
+        finally:
+            wake.close()
+
+    # -- change ----------------------------------------------------------------------------
+
+    def cancel(self, id: str) -> State:  # noqa: A002
+        """Cancel a job. One that waits is dead at once; one that runs is asked to end.
+
+        Returns "dead", or "processing" if its worker has been asked. Raises NoSuchJob,
+        AmbiguousId, WrongState if it has ended already.
+        """
+        for _ in range(3):
+            place = self.spool.find(id)
+            if place.state in layout.FINISHED:
+                raise WrongState(f"job {place.id} is {place.state} already")
+            if isinstance(place, ClaimedPlace):
+                with contextlib.suppress(FileNotFoundError):
+                    self.spool.write_beside(
+                        self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel"),
+                        b"",
+                    )
+                    return "processing"
+            elif self._change(place, self._cancelled):
+                return "dead"
+        raise WrongState(f"job {id!r} keeps moving: try again")
+
+    def retry(self, id: str) -> str:  # noqa: A002
+        """Run a dead job again, or a failed one without waiting; return its id.
+
+        It goes to `pending/` with `attempts` 0; history and logs are kept. Raises NoSuchJob,
+        AmbiguousId, WrongState, InvalidJob if its file is still no valid job.
+        """
+        place = self.spool.find(id)
+        if place.state not in ("dead", "failed"):
+            raise WrongState(f"job {place.id} is {place.state}, not dead")
+        if kept := self._change(place, self._retried):
+            return kept
+        raise WrongState(f"job {place.id} has just moved: look again")
+
+    def purge(
+        self,
+        state: State,
+        older_than: float = 0.0,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Remove for good the jobs that have been in a state for more than so many seconds.
+
+        Their logs go with them. Only for the states in which jobs end, "completed" and "dead":
+        raises WrongState for others. Returns how many were removed.
+        """
+        if state not in layout.FINISHED:
+            raise WrongState(f"{state} jobs are not removed: cancel them, then purge the dead ones")
+        count = 0
+        for place in self.spool.older(state, older_than):
+            count += self.spool.purge([place])
+            if progress is not None:
+                progress(count)
+        self.spool.disk.sync_dir(self.spool.layout.states[state])
+        return count
+
+    def stop_worker(self, name: str, *, now: bool = False) -> None:
+        """Ask a worker to leave when its running jobs have ended, or with `now` at once.
+
+        Raises NoSuchJob if there is no such worker.
+        """
+        if not any(worker.name == name and worker.alive for worker in self.workers()):
+            raise NoSuchJob(f"no worker {name!r}: `queuectl worker list` shows them")
+        self.spool.write_beside(self.spool.layout.worker(name, "stop"), b"now\n" if now else b"")
+
+    # -- settings --------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they stand in `queue.toml` now."""
+        return self.spool.settings.current()
+
+    def set_setting(self, key: str, text: str) -> Any:
+        """Set a setting to a value given as text; return the value. Raises InvalidSetting."""
+        return self.spool.settings.set(key, text, self.spool.disk)
+
+    def unset_setting(self, key: str) -> None:
+        """Go back to a setting's default. Raises InvalidSetting."""
+        self.spool.settings.unset(key, self.spool.disk)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _attempts(self, place: Place) -> int:
+        try:
+            return len(self.spool.read(place.path)[0].history)
+        except (InvalidJob, OSError):
+            return 0
+
+    def _change(self, place: Place, change: Callable[[Claim], tuple[Job, State]]) -> str | None:
+        """Take a job, rewrite it and move it on; None if it was gone before we could."""
+        with Holder(self.spool) as holder:
+            claim = self.spool.hold(holder.name, place)
+            if claim is None:
+                return None
+            record, target = change(claim)
+            return self.spool.settle(claim, record, target)
+
+    def _cancelled(self, claim: Claim) -> tuple[Job, State]:
+        now = clock.now()
+        entry = Attempt(
+            attempt=claim.job.next_attempt,
+            outcome="cancelled",
+            error="cancelled before it was started",
+            finished_at=clock.format_timestamp(now),
+        )
+        return retry.conclude(claim.job, entry, self.settings.retry_policy, now=now, draw=0.0)
+
+    def _retried(self, claim: Claim) -> tuple[Job, State]:
+        now = clock.format_timestamp(clock.now())
+        return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
+
+
+def _fresh(job: Job, now: float) -> Job:
+    """A record as it is submitted: what only queuectl writes is not taken from outside."""
+    stamp = clock.format_timestamp(now)
+    ours = {name: None for name in job_module.FIELDS if name not in SUBMITTER_FIELDS}
+    return job.evolve(
+        **{**ours, "id": job.id or layout.new_id(), "created_at": stamp, "updated_at": stamp}
+    )

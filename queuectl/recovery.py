@@ -1,0 +1,189 @@
+"""Who holds claims, and what becomes of the claims of the dead.
+
+Whoever holds claims keeps the lock on `workers/NAME.lock` for life; the kernel lets go of it
+when the process ends, however it ends. Whoever can take that lock knows the holder is dead: no
+pid, clock or heartbeat decides it. Recovery is idempotent and may be done by all at once: the
+dead holder's lock lets one in at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from queuectl import clock, layout, process, retry
+from queuectl.errors import InvalidJob, QueuectlError
+from queuectl.fsio import discard, make_locked, try_lock
+from queuectl.job import Attempt, Run, WorkerInfo
+from queuectl.lookup import ClaimedPlace
+from queuectl.spool import Claim, Spool
+
+log = logging.getLogger(__name__)
+
+
+class Holder:
+    """A process's right to hold claims, from its start to its end.
+
+    `info` makes it a worker that is listed; without it, it is a command that takes a job for
+    a moment to change it.
+    """
+
+    def __init__(self, spool: Spool, info: WorkerInfo | None = None) -> None:
+        self.spool = spool
+        self.name = info.name if info else layout.new_worker(process.hostname(), os.getpid())
+        paths = spool.layout
+        self._lock = make_locked(
+            paths.worker(self.name, "lock"), paths.staged(), spool.disk.file_mode
+        )
+        if info:
+            spool.write_beside(paths.worker(self.name, "json"), encode(info))
+        spool.disk.make_dir(paths.claims(self.name), spool.dir_mode)
+
+    def leave(self) -> None:
+        """Give the right up; claims that are still there are left to recovery."""
+        with contextlib.suppress(FileNotFoundError, OSError):
+            _strike_off(self.spool, self.name)
+        os.close(self._lock)
+
+    def __enter__(self) -> Holder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+def encode(record: Run | WorkerInfo) -> bytes:
+    """Write a small record as people read it."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def cookie(worker: str, job_id: str, run: Run) -> str:
+    """Return the QUEUECTL_RUN that the processes of this run, and of no other, carry."""
+    return f"{worker}.{job_id}.{run.attempt}.{run.started_at}"
+
+
+def dead_holders(spool: Spool) -> Iterator[str]:
+    """Name the dead who left something, each while its lock is ours.
+
+    The lock is let go when the next one is asked for.
+    """
+    locks = {
+        name.removesuffix(".lock")
+        for name in os.listdir(spool.layout.workers)
+        if name.endswith(".lock")
+    }
+    claimants = set(spool.claimants())
+    for name in sorted(locks | claimants):
+        path = spool.layout.worker(name, "lock")
+        try:
+            lock = try_lock(path, create=name in claimants, mode=spool.disk.file_mode)
+        except OSError:
+            continue
+        if lock is None:
+            continue
+        try:
+            yield name
+        finally:
+            os.close(lock)
+
+
+def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
+    """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
+
+    Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL;
+    `draw` is the lot for the backoff's jitter. What cannot be moved on yet (a process on
+    another host still runs, or will not die; the disk is full) is left for the next time.
+    """
+    moved = []
+    for name in dead_holders(spool):
+        for place in list(spool.claims(name)):
+            try:
+                if job_id := _recover(spool, place, grace, draw):
+                    moved.append(job_id)
+            except (OSError, QueuectlError) as error:
+                log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
+        with contextlib.suppress(OSError):
+            _strike_off(spool, name)
+    return moved
+
+
+def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> str | None:
+    policy = spool.settings.last_good.retry_policy
+    try:
+        job, found = spool.read(place.path)
+    except FileNotFoundError:
+        return None
+    except InvalidJob as error:
+        return spool.reject(place.path, str(error), wanted=place.id)
+    if found.st_nlink > 1 and spool.drop_second_name(place):
+        return None
+    job = job.evolve(id=place.id)
+    claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
+    if len(job.history) >= place.attempt:
+        return spool.pass_on(claim, retry.resume(job, policy))
+    run = spool.read_run(place)
+    if not _nothing_runs(spool, place, run, grace):
+        return None
+    now = clock.now()
+    cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
+    entry = Attempt(
+        attempt=place.attempt,
+        outcome="cancelled" if os.path.lexists(cancel) else "lost",
+        error="its worker died before the outcome was on disk",
+        worker=place.worker,
+        host=run.host if run else None,
+        started_at=run.started_at if run else None,
+        finished_at=clock.format_timestamp(now),
+        log=spool.layout.relative(spool.layout.log(place.id, place.attempt)),
+    )
+    record, target = retry.conclude(job, entry, policy, now=now, draw=draw)
+    log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
+    return spool.settle(claim, record, target)
+
+
+def _nothing_runs(spool: Spool, place: ClaimedPlace, run: Run | None, grace: float) -> bool:
+    """End what is left of a dead worker's command; True when nothing of it can be running."""
+    path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return True  # the run file is made before the command is started
+    here = (process.hostname(), process.boot_id())
+    if run and (run.host, run.boot_id) == here:
+        marks = process.Marks(
+            cookie(place.worker, place.id, run), (found.st_dev, found.st_ino), group=None
+        )
+        if not process.end(marks, grace, pause=time.sleep):
+            log.error("what job %s left running will not die: waiting for its end", place.id)
+            return False
+    try:
+        lock = try_lock(path)
+    except FileNotFoundError:
+        return True
+    if lock is None:
+        log.warning("job %s still runs on %s: waiting for its end", place.id, run and run.host)
+        return False
+    os.close(lock)
+    return True
+
+
+def _strike_off(spool: Spool, name: str) -> None:
+    """Remove all traces of a holder whose claims are settled; the lock goes last.
+
+    Raises OSError if claims are left.
+    """
+    directory = spool.layout.claims(name)
+    if os.path.isdir(directory):
+        files = [layout.parse_claim(file) for file in os.listdir(directory)]
+        jobs = {parts[:2] for parts in files if parts and parts[2] == "json"}
+        for parts in files:
+            if parts and parts[2] != "json" and parts[:2] not in jobs:
+                discard(spool.layout.claim(name, *parts))
+        os.rmdir(directory)
+    for ending in ("stop", "json", "lock"):
+        discard(spool.layout.worker(name, ending))

@@ -1,0 +1,137 @@
+"""What stands in a spool, as people and programs are told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from queuectl import layout
+from queuectl.errors import InvalidJob
+from queuectl.fsio import read_regular, try_lock
+from queuectl.job import Job, State, WorkerInfo, is_id
+from queuectl.lookup import ClaimedPlace, Lookup, Place
+
+MAX_REASON_BYTES = 4096
+
+
+class JobStatus(Struct, frozen=True):
+    """A job as it stands now.
+
+    `job` is None if the file is no valid job; then `problem` says why. `worker`, `slot`, `pid`
+    and `started_at` are known while it runs.
+    """
+
+    id: str
+    state: State
+    path: str
+    job: Job | None = None
+    problem: str | None = None
+    worker: str | None = None
+    slot: int | None = None
+    pid: int | None = None
+    started_at: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as one JSON object: the record with `id`, `state` and `path` added."""
+        record = msgspec.json.decode(self.job.encode()) if self.job else {}
+        about = {name: getattr(self, name) for name in ("problem", "worker", "slot", "pid")}
+        about["running_since"] = self.started_at
+        known = {name: value for name, value in about.items() if value is not None}
+        return {**record, "id": self.id, "state": self.state, "path": self.path, **known}
+
+
+class SlotStatus(Struct, frozen=True):
+    """What a busy slot of a worker is running."""
+
+    slot: int | None
+    id: str
+    attempt: int
+    pid: int | None
+    started_at: str | None
+
+
+class WorkerStatus(Struct, frozen=True):
+    """A worker. One that is not `alive` has died; its jobs wait for another to recover them."""
+
+    name: str
+    host: str
+    pid: int
+    slots: int
+    started_at: str
+    alive: bool
+    running: list[SlotStatus]
+
+
+class QueueStatus(Struct, frozen=True):
+    """The whole queue in numbers."""
+
+    spool: str
+    jobs: dict[State, int]
+    workers: list[WorkerStatus]
+
+
+def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]:
+    """List the jobs of a state, last changed first; all of them, or the first `limit`."""
+    if state == "processing":
+        claims: list[Place] = [*spool.claims()]
+        return claims[:limit]
+    dated = []
+    with os.scandir(spool.layout.states[state]) as entries:
+        for entry in entries:
+            if layout.is_job_name(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    dated.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    first = sorted(dated, reverse=True) if limit is None else heapq.nlargest(limit, dated)
+    return [Place(state, layout.stem(name), spool.layout.entry(state, name)) for _, name in first]
+
+
+def job_status(spool: Lookup, place: Place) -> JobStatus | None:
+    """Read a job where it was just seen; None if it has moved on."""
+    job, problem = None, None
+    try:
+        job = spool.read(place.path)[0]
+    except FileNotFoundError:
+        return None
+    except (InvalidJob, OSError) as error:
+        problem = _reason(spool, place) or str(error)
+    status = JobStatus(place.id, place.state, place.path, job, problem)
+    if not isinstance(place, ClaimedPlace):
+        return status
+    slot = slot_status(spool, place)
+    return msgspec.structs.replace(
+        status, worker=place.worker, slot=slot.slot, pid=slot.pid, started_at=slot.started_at
+    )
+
+
+def slot_status(spool: Lookup, place: ClaimedPlace) -> SlotStatus:
+    """Tell what runs under a claim."""
+    run = spool.read_run(place)
+    if run is None:
+        return SlotStatus(None, place.id, place.attempt, None, None)
+    return SlotStatus(run.slot, place.id, place.attempt, run.pid, run.started_at)
+
+
+def worker_status(spool: Lookup, info: WorkerInfo) -> WorkerStatus:
+    """Tell what a worker is doing, and whether it lives: whether it holds its lock."""
+    alive = False
+    with contextlib.suppress(FileNotFoundError):
+        lock = try_lock(spool.layout.worker(info.name, "lock"))
+        alive = lock is None
+        if lock is not None:
+            os.close(lock)
+    running = [slot_status(spool, place) for place in spool.claims(info.name)]
+    running.sort(key=lambda busy: busy.slot or 0)
+    return WorkerStatus(info.name, info.host, info.pid, info.slots, info.started_at, alive, running)
+
+
+def _reason(spool: Lookup, place: Place) -> str | None:
+    if place.state == "dead" and is_id(place.id):
+        with contextlib.suppress(OSError):
+            data, _ = read_regular(spool.layout.reason(place.id), MAX_REASON_BYTES)
+            return data.decode(errors="replace").strip()
+    return None

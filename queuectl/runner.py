@@ -1,0 +1,250 @@
+"""One command, from its start to its outcome.
+
+The command gets a session of its own, /dev/null as its input, the attempt's log as its output
+and a descriptor of its run file, whose lock is held as long as any of its descendants lives.
+When it has failed, or must end, nothing of it is left running: the same job may be started
+again, here or elsewhere, as soon as the outcome is written. What a command that succeeded left
+running, it left on purpose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from typing import Literal
+
+from msgspec.structs import replace
+
+from queuectl import clock, process
+from queuectl.config import Settings
+from queuectl.fsio import write_all
+from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
+from queuectl.recovery import cookie, encode
+from queuectl.spool import Claim, Spool
+
+LOCK_FD_FLOOR = 64
+"""The run file's least descriptor in the command, so that a shell's `exec 3>` does not hit it."""
+
+_OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_NO_PATIENCE_SECONDS = 0.02
+
+StopReason = Literal["cancelled", "interrupted"]
+
+
+class Control:
+    """A running command's ear: how other threads ask for its end."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._lock = threading.Lock()
+        self.reason: StopReason | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask for the command's end; the first reason given stays."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+                os.write(self._writer, b"!")
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        with self._lock:
+            self.reason = self.reason or "interrupted"  # nothing is written from here on
+            os.close(self._reader)
+            os.close(self._writer)
+
+    def fileno(self) -> int:
+        """The descriptor that is readable once an end was asked for."""
+        return self._reader
+
+
+def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Control) -> Attempt:
+    """Run a claimed job's command and return the history entry of its attempt.
+
+    Whatever is wrong with the command is an outcome. Raises OSError only for trouble of ours
+    before the command was started (disk full, no process to be had). A command whose end was
+    asked for before its start is not started.
+    """
+    log_path = spool.layout.log(claim.id, claim.attempt)
+    entry = Attempt(
+        attempt=claim.attempt,
+        outcome="failed",
+        worker=claim.worker,
+        host=process.hostname(),
+        started_at=clock.format_timestamp(clock.now()),
+        log=spool.layout.relative(log_path),
+    )
+    log = os.open(
+        log_path,
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
+        spool.disk.file_mode,
+    )
+    try:
+        if control.reason:
+            entry = _conclude(entry, control.reason, None, None)
+        else:
+            entry = _run(spool, claim, slot, settings, control, entry, log)
+    finally:
+        os.close(log)
+    return replace(entry, finished_at=clock.format_timestamp(clock.now()))
+
+
+def _run(
+    spool: Spool,
+    claim: Claim,
+    slot: int,
+    settings: Settings,
+    control: Control,
+    entry: Attempt,
+    log: int,
+) -> Attempt:
+    info = Run(
+        attempt=claim.attempt,
+        slot=slot,
+        host=process.hostname(),
+        boot_id=process.boot_id(),
+        pid=None,
+        started_at=entry.started_at or "",
+    )
+    mark = cookie(claim.worker, claim.id, info)
+    run_file = _open_run_file(spool, claim)
+    try:
+        write_all(run_file, encode(info))
+        found = os.fstat(run_file)
+        try:
+            command = _start(spool, claim, mark, run_file, log)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+                raise
+            return _not_started(entry, claim.job, error, log)
+        os.lseek(run_file, 0, os.SEEK_SET)
+        with contextlib.suppress(OSError):  # for people who look; the marks do without
+            write_all(run_file, encode(replace(info, pid=command.pid)))
+    finally:
+        os.close(run_file)  # from here on the command's own copies hold the lock
+    marks = process.Marks(mark, (found.st_dev, found.st_ino), group=command.pid)
+    timeout = claim.job.timeout or settings.timeout
+    asked = _wait(command, timeout, control)
+    if asked:
+        process.end(marks, settings.kill_grace, pause=time.sleep)
+    elif _status(command) != 0:
+        # The leader is dead but not reaped, so its group's number cannot be another's.
+        process.end(marks, settings.kill_grace, pause=time.sleep)
+    code = command.wait()
+    return _conclude(entry, asked, code, timeout)
+
+
+def _open_run_file(spool: Spool, claim: Claim) -> int:
+    path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, spool.disk.file_mode)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOCK_FD_FLOOR)
+    finally:
+        os.close(fd)
+
+
+def _start(
+    spool: Spool, claim: Claim, mark: str, run_file: int, log: int
+) -> subprocess.Popen[bytes]:
+    job = claim.job
+    argv = ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command
+    environment = {
+        **os.environ,
+        **(job.env or {}),
+        "QUEUECTL_SPOOL": spool.layout.root,
+        "QUEUECTL_JOB_ID": claim.id,
+        "QUEUECTL_ATTEMPT": str(claim.attempt),
+        process.RUN_VARIABLE: mark,
+    }
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=job.cwd,
+        env=environment,
+        start_new_session=True,
+        pass_fds=(run_file,),
+    )
+
+
+def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attempt:
+    """The outcome of a command that cannot be executed, with a shell's exit codes for it."""
+    if job.cwd is not None and not os.path.isdir(job.cwd):
+        code, reason = None, f"cwd {job.cwd} is no directory here"
+    elif isinstance(error, FileNotFoundError):
+        code, reason = 127, f"command not found: {job.command[0]}"
+    else:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        code, reason = 126, f"cannot be executed: {reason}"
+    with contextlib.suppress(OSError):
+        os.write(log, f"queuectl: {reason}\n".encode(errors="replace"))
+    return replace(entry, exit_code=code, error=reason[:MAX_ERROR_CHARS])
+
+
+def _wait(
+    command: subprocess.Popen[bytes], timeout: float | None, control: Control
+) -> Outcome | None:
+    """Wait for the command's own end without reaping it, or for a reason to end it."""
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    ended = os.pidfd_open(command.pid) if hasattr(os, "pidfd_open") else None
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    if ended is not None:
+        poll.register(ended, select.POLLIN)
+    try:
+        while True:
+            left = None if deadline is None else deadline - clock.monotonic()
+            if left is not None and left <= 0:
+                return "timeout"
+            if ended is None:
+                left = min(left or _NO_PATIENCE_SECONDS, _NO_PATIENCE_SECONDS)
+            ready = {fd for fd, _ in poll.poll(None if left is None else left * 1000 + 1)}
+            if ended in ready or (ended is None and command.poll() is not None):
+                return None
+            if control.fileno() in ready:
+                return control.reason
+    finally:
+        if ended is not None:
+            os.close(ended)
+
+
+def _status(command: subprocess.Popen[bytes]) -> int:
+    """Return the exit status of a command that has ended (non-zero for a signal), unreaped."""
+    if command.returncode is not None:
+        return command.returncode
+    if hasattr(os, "waitid"):
+        seen = os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+        return seen.si_status if seen else 0
+    return command.wait()
+
+
+def _conclude(
+    entry: Attempt, asked: Outcome | None, code: int | None, timeout: float | None
+) -> Attempt:
+    name = _signal_name(-code) if code is not None and code < 0 else None
+    entry = replace(entry, exit_code=None if name else code, signal=name)
+    match asked:
+        case "timeout":
+            return replace(entry, outcome="timeout", error=f"ran longer than {timeout:g} s")
+        case "cancelled" | "interrupted":
+            words = "cancelled" if asked == "cancelled" else "the worker was told to stop now"
+            return replace(entry, outcome=asked, error=words)
+    if code == 0:
+        return replace(entry, outcome="ok")
+    return replace(entry, error=f"killed by {name}" if name else f"exit status {code}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"SIG{number}"

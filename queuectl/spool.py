@@ -1,0 +1,330 @@
+"""The jobs in a spool and every change of their state.
+
+The directory a job stands in is its state, and at every instant a job is one file in one
+place. A change of state is one rename. Whoever takes a job out of a state, to run it or to
+change it, first claims it: renames it into `processing/HOLDER/`, where nobody else touches it
+while the holder's lock is held, and from where recovery moves it on if the holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from queuectl import layout
+from queuectl.config import SettingsFile, template
+from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
+from queuectl.fsio import Disk, discard, locked, same_file
+from queuectl.job import Job, State, check_id, id_from_name, numbered
+from queuectl.lookup import Lookup, Place, Ready
+
+
+class Claim(Struct, frozen=True):
+    """A job that is ours: renamed into our own directory, in its final name there."""
+
+    worker: str
+    id: str
+    attempt: int
+    job: Job
+    origin: State
+    path: str
+
+
+class Spool(Lookup):
+    """A spool directory. Safe to use from several threads and by any number of processes."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.settings = SettingsFile(self.layout)
+        self.disk = Disk(sync=self.settings.current().fsync, file_mode=self.dir_mode & 0o666)
+        self._claiming = threading.Lock()
+
+    # -- publish ---------------------------------------------------------------------------
+
+    def stage(self, job: Job) -> str:
+        """Write a job under `tmp/`, durably, and return the path. Nothing is visible yet."""
+        staged = self.layout.staged()
+        self.disk.write(staged, job.encode())
+        return staged
+
+    def publish(self, job: Job, *, unique: bool) -> str:
+        """Make a new job visible in `pending/` and durable; return its id.
+
+        With `unique`, an id that somebody chose, it is refused if it stands in any state: the
+        lock makes looking and publishing one step among all who publish under chosen ids.
+        Raises IdTaken, NotDurable, OSError.
+        """
+        job_id = check_id(job.id or "")
+        staged = self.stage(job)
+        try:
+            with locked(self.layout.id_lock, self.disk.file_mode) if unique else _no_lock():
+                if unique:
+                    self.refuse_taken(job_id)
+                self.disk.publish(staged, self.layout.job("pending", job_id))
+        except FileExistsError:
+            raise IdTaken(f"job {job_id} exists already (pending)") from None
+        finally:
+            discard(staged)
+        return job_id
+
+    def publish_many(self, jobs: Iterable[tuple[Job, bool]]) -> list[str]:
+        """Make many new jobs durable and visible, in order, all or none; return their ids.
+
+        Each comes with whether its id is to be unique, as for `publish`. What raises while
+        they are taken from the iterable ends it before anything is visible. Raises IdTaken,
+        NotDurable, OSError.
+        """
+        ids: list[str] = []
+        chosen: set[str] = set()
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            for job, unique in jobs:
+                job_id = check_id(job.id or "")
+                if unique:
+                    if job_id in chosen:
+                        raise IdTaken(f"job {job_id} stands in the input twice")
+                    chosen.add(job_id)
+                ids.append(job_id)
+                yield self.layout.staged(), job.encode()
+
+        staged = self.disk.write_many(files())
+        try:
+            with locked(self.layout.id_lock, self.disk.file_mode) if chosen else _no_lock():
+                for job_id in chosen:
+                    self.refuse_taken(job_id)
+                self.disk.publish_many(
+                    [(s, self.layout.job("pending", i)) for s, i in zip(staged, ids, strict=True)]
+                )
+        except FileExistsError as error:
+            raise IdTaken(f"{error.filename2} exists already") from None
+        finally:
+            for path in staged:
+                discard(path)
+        return ids
+
+    def refuse_taken(self, job_id: str) -> None:
+        """Raise IdTaken if a job of that id stands in any state."""
+        if places := self.places(job_id):
+            raise IdTaken(f"job {job_id} exists already ({places[0].state})")
+
+    # -- claim -----------------------------------------------------------------------------
+
+    def claim(self, worker: str, state: State, name: str, sight: Ready) -> Claim | None:
+        """Take a waiting job to run it, as it was just seen; None if another was faster.
+
+        On return the claim is durable: its name alone tells owner, job and attempt.
+        Raises NotDurable, InvalidJob (changed in between), OSError; then nothing is claimed.
+        """
+        return self._take(
+            worker, state, self.layout.entry(state, name), sight.id, sight.job.next_attempt
+        )
+
+    def hold(self, holder: str, place: Place) -> Claim | None:
+        """Take a job to change or cancel it; None if it has just moved elsewhere.
+
+        Such a claim carries the number of an attempt that is over (0 if there was none), so
+        that recovery puts the job back and enters no attempt that never was. Raises InvalidJob.
+        """
+        try:
+            attempts = len(self.read(place.path)[0].history)
+        except FileNotFoundError:
+            return None
+        return self._take(holder, place.state, place.path, place.id, attempts)
+
+    def _take(
+        self, worker: str, state: State, source: str, wanted: str, attempt: int
+    ) -> Claim | None:
+        with self._claiming:  # the slots of this process choose one after the other
+            job_id = self._free_id(wanted, besides=source, state=state)
+            target = self.layout.claim(worker, job_id, attempt)
+            try:
+                self.disk.take(source, target)
+            except FileNotFoundError:
+                if os.path.lexists(source):
+                    raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
+                return None
+            # Another process may have taken another file under this id in the same instant.
+            while any(place.worker != worker for place in self.claims_of(job_id)):
+                job_id = self._free_id(wanted, besides=target, state=state)
+                target, taken = self.layout.claim(worker, job_id, attempt), target
+                self.disk.take(taken, target)
+        try:
+            self.disk.commit_take(source, target)
+            job, _ = self.read(target)
+            moved_on = job.next_attempt - attempt not in (0, 1)
+        except BaseException:
+            with contextlib.suppress(QueuectlError, OSError):
+                self._put_back(target, state, job_id)
+            raise
+        if moved_on:  # rewritten in place since we looked: look again
+            self._put_back(target, state, job_id)
+            return None
+        return Claim(worker, job_id, attempt, job.evolve(id=job_id), state, target)
+
+    def release(self, claim: Claim) -> None:
+        """Put a claimed job back as it was: it was never started."""
+        self._put_back(claim.path, claim.origin, claim.id)
+
+    def _put_back(self, path: str, state: State, job_id: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._move_on(path, state, job_id)
+
+    def _free_id(self, wanted: str, *, besides: str, state: State) -> str:
+        """Return the id, or ID.2, ID.3...: the first that no other file has.
+
+        A job that has been claimed before owns its id: only one fresh from `pending/` yields.
+        """
+        number, job_id = 1, wanted
+        while any(
+            place.path != besides and (place.state != "pending" or state in layout.FINISHED)
+            for place in self.places(job_id)
+        ):
+            number += 1
+            job_id = numbered(wanted, number)
+        return job_id
+
+    # -- settle ----------------------------------------------------------------------------
+
+    def settle(self, claim: Claim, job: Job, target: State) -> str:
+        """Write the claimed job's new record and move it to its next state; return its id.
+
+        Replacing the claimed file is the commit point: from then on the outcome stands, and
+        recovery only moves the job on. Raises ClaimLost, NotDurable, OSError; then the claim
+        still stands and settling may be tried again.
+        """
+        staged = self.stage(job)
+        try:
+            if not os.path.lexists(claim.path):
+                raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
+            self.disk.replace(staged, claim.path)
+        finally:
+            discard(staged)
+        return self._move_on(claim.path, target, claim.id)
+
+    def pass_on(self, claim: Claim, target: State) -> str:
+        """Move a claimed job, as its record stands, to a state; return the id it has there."""
+        return self._move_on(claim.path, target, claim.id)
+
+    def drop_second_name(self, place: Place) -> bool:
+        """Remove a claim whose file has its name in a later place already (link, unlink)."""
+        for other in self.places(place.id):
+            if other.path != place.path and same_file(other.path, place.path):
+                self.disk.remove(place.path)
+                return True
+        return False
+
+    def _move_on(self, path: str, state: State, wanted: str) -> str:
+        """Move a claimed file to a state, never over another job; return the id it has there."""
+        number, job_id = 1, wanted
+        while True:
+            target = self.layout.job(state, job_id)
+            try:
+                self.disk.move(path, target)
+            except FileExistsError:
+                if same_file(path, target):  # two names of one file: the earlier one goes
+                    self.disk.remove(path)
+                    return job_id
+                number += 1
+                job_id = numbered(wanted, number)
+            else:
+                return job_id
+
+    def reject(self, path: str, reason: str, *, wanted: str | None = None) -> str | None:
+        """Move a file that is no job to `dead/`, untouched, and write the reason beside it.
+
+        Returns the id it is kept under, None if it is gone. Raises OSError.
+        """
+        name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
+        wanted = id_from_name(name)
+        try:
+            job_id = self._move_on(path, "dead", self._free_id(wanted, besides=path, state="dead"))
+        except FileNotFoundError:
+            return None
+        if job_id != name:
+            reason += f" (dropped as {name!r})"
+        self.write_beside(self.layout.reason(job_id), f"{reason}\n".encode())
+        return job_id
+
+    def write_beside(self, path: str, data: bytes) -> None:
+        """Write a small file that is no job, whole or not at all, over an older one."""
+        staged = self.layout.staged()
+        self.disk.write(staged, data)
+        try:
+            self.disk.replace(staged, path)
+        except BaseException:
+            discard(staged)
+            raise
+        self.disk.sync_dir(os.path.dirname(path))
+
+    # -- remove ----------------------------------------------------------------------------
+
+    def purge(self, places: Iterable[Place]) -> int:
+        """Remove jobs for good, with their logs and reasons; return how many there were.
+
+        The rename into `tmp/` decides: a job that somebody retried first is left alone.
+        """
+        count = 0
+        for place in places:
+            gone = self.layout.staged()
+            try:
+                self.disk.take(place.path, gone)
+            except FileNotFoundError:
+                continue
+            self._remove_logs(place.id, gone)
+            discard(self.layout.reason(place.id))
+            _remove_tree(gone)
+            count += 1
+        return count
+
+    def _remove_logs(self, job_id: str, path: str) -> None:
+        with contextlib.suppress(InvalidJob, OSError):
+            for entry in self.read(path)[0].history:
+                discard(self.layout.log(job_id, entry.attempt))
+
+
+def open_spool(root: str, *, create: bool) -> Spool:
+    """Open a spool, making what is missing of it. Raises SpoolUnusable, InvalidSetting.
+
+    Without `create` a directory that is no spool is refused; with it a missing or empty one
+    becomes a spool, private to its user.
+    """
+    root = os.path.abspath(root)
+    is_spool = os.path.isdir(os.path.join(root, layout.MARKER))
+    if not is_spool:
+        if not create:
+            raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
+        try:
+            if os.path.isdir(root) and os.listdir(root):
+                raise SpoolUnusable(f"{root} is not a spool, and not empty: name another directory")
+            os.makedirs(os.path.dirname(root), exist_ok=True)
+            Disk().make_dir(root, 0o700)
+        except (FileExistsError, NotADirectoryError):
+            raise SpoolUnusable(f"{root} is not a directory") from None
+    spool = Spool(root)
+    for directory in spool.layout.directories:
+        spool.disk.make_dir(directory, spool.dir_mode)
+    if not os.path.lexists(spool.layout.settings):
+        staged = spool.layout.staged()
+        spool.disk.write(staged, template().encode())
+        with contextlib.suppress(FileExistsError):
+            spool.disk.publish(staged, spool.layout.settings)
+        discard(staged)
+    return spool
+
+
+@contextlib.contextmanager
+def _no_lock() -> Iterator[None]:
+    yield
+
+
+def _remove_tree(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
+        shutil.rmtree(path)
+    else:
+        discard(path)

@@ -1,0 +1,388 @@
+"""A worker: N slots that claim, run and settle jobs over one backlog, until it is told to stop.
+
+Threads: the main one waits for events and signals and hands out; a housekeeper recovers, scans
+and sweeps; each slot takes one job at a time from claim to settle. The commands are processes
+of their own, so a slot costs little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from queuectl import clock, layout, process, retry, runner
+from queuectl.backlog import Backlog, Unready
+from queuectl.config import Settings
+from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError
+from queuectl.fsio import discard
+from queuectl.housekeeping import Housekeeper
+from queuectl.job import Attempt, Job, State, WorkerInfo
+from queuectl.lookup import Ready
+from queuectl.recovery import Holder
+from queuectl.runner import Control
+from queuectl.spool import Claim, Spool
+from queuectl.wake import Wake
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+"""Seconds between tries while the disk refuses: doubled from the first to the longest."""
+
+SCAN_PATIENCE = 1.0
+"""Seconds that slots give the first scan, so that what is most urgent is known when they start."""
+
+
+class Tally(Struct):
+    """What a worker has done: attempts by outcome, and jobs left for later."""
+
+    ok: int = 0
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    interrupted: int = 0
+    scheduled: int = 0
+
+
+class Worker:
+    """One `worker start`."""
+
+    def __init__(self, spool: Spool, slots: int, *, drain: bool = False) -> None:
+        self.spool = spool
+        self.slots = slots
+        self.drain = drain
+        self.tally = Tally()
+        self.info = WorkerInfo(
+            name=layout.new_worker(process.hostname(), os.getpid()),
+            host=process.hostname(),
+            boot_id=process.boot_id(),
+            pid=os.getpid(),
+            slots=slots,
+            started_at=clock.format_timestamp(clock.now()),
+        )
+        self._backlog = Backlog()
+        self._unready = Unready()
+        self._wake = Wake(spool.layout.root)
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, int], Control] = {}
+        self._stopping = False
+        self._now = threading.Event()
+        self._troubled: set[int] = set()
+        self._untroubled = threading.Event()
+        self._untroubled.set()
+        self._housekeeper = Housekeeper(
+            spool, look=self.look, knows=self._knows, each_round=self._each_round
+        )
+
+    # -- life ------------------------------------------------------------------------------
+
+    def run(self, ready: Callable[[str], None] | None = None) -> Tally:
+        """Work until told to stop, or with `drain` until nothing is left to do.
+
+        `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
+        the spool is gone, OSError if the worker cannot enrol.
+        """
+        with Holder(self.spool, self.info) as self._holder, self._signals():
+            self._wake.arm()
+            threads = [
+                threading.Thread(target=self._slot, args=(number,), name=f"slot-{number}")
+                for number in range(1, self.slots + 1)
+            ]
+            keeper = threading.Thread(
+                target=self._housekeeper.run, args=(self.stop,), name="housekeeper"
+            )
+            for thread in [keeper, *threads]:
+                thread.start()
+            if ready is not None:
+                ready(self.info.name)
+            try:
+                while any(thread.is_alive() for thread in threads):
+                    self._step()
+            finally:
+                self.stop()
+                self._housekeeper.close()
+                for thread in [*threads, keeper]:
+                    thread.join()
+                self._wake.close()
+        self.tally.scheduled = self._backlog.scheduled()
+        if self._housekeeper.failure is not None:
+            raise self._housekeeper.failure
+        return self.tally
+
+    def stop(self) -> None:
+        """Take no new job; leave when the running ones have ended."""
+        self._stopping = True
+        self._backlog.close()
+        self._wake.notify()
+
+    def stop_now(self) -> None:
+        """End the running jobs, put them back, and leave."""
+        self._now.set()
+        self.stop()
+        with self._lock:
+            for control in self._running.values():
+                control.stop("interrupted")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        asked: list[int] = []
+
+        def handle(number: int, _: object) -> None:
+            asked.append(number)
+            self._asked_by_signal = len(asked)
+            self._wake.notify()
+
+        self._asked_by_signal = 0
+        before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- the main thread -------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Wait for something to happen, and see to it."""
+        paths, died = self._wake.wait(self._patience())
+        if self._asked_by_signal > 1 and not self._now.is_set():
+            log.info("stopping now: ending the running jobs")
+            self.stop_now()
+        elif self._asked_by_signal and not self._stopping:
+            log.info("stopping when the running jobs have ended; signal again to end them now")
+            self.stop()
+        for path in paths:
+            self._happened(path)
+        for state, name in self._unready.names():
+            self.look(state, name)
+        if died:
+            self._housekeeper.hurry()
+        if self.drain and not self._stopping and self._is_drained():
+            self.stop()
+
+    def _patience(self) -> float:
+        settings = self.spool.settings.last_good
+        if self._unready.names():
+            return max(min(settings.quiet_period / 4, 1.0), 0.02)
+        return 1.0 if self.drain else 60.0
+
+    def _happened(self, path: str) -> None:
+        """Follow the hint that something has changed at a path."""
+        directory, name = os.path.split(path)
+        paths = self.spool.layout
+        for state in layout.WAITING:
+            if directory == paths.states[state] and layout.is_job_name(name):
+                self.look(state, name)
+        if directory == paths.claims(self.info.name) and name.endswith(".cancel"):
+            self._heed_cancels()
+        if directory == paths.workers:
+            self._heed_stop()
+            if name.endswith(".json"):
+                self._follow_peers()
+
+    def _follow_peers(self) -> None:
+        """Be woken when another worker of this host dies."""
+        for info in self.spool.workers():
+            self._wake.follow(info)
+
+    def _heed_stop(self) -> None:
+        """Obey `workers/NAME.stop`, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.spool.layout.worker(self.info.name, "stop"), "rb") as file:
+                now = file.read(8).strip() == b"now"
+            if now and not self._now.is_set():
+                self.stop_now()
+            elif not self._stopping:
+                log.info("told to stop when the running jobs have ended")
+                self.stop()
+
+    def _heed_cancels(self) -> None:
+        """Obey the cancel files beside our claims."""
+        with self._lock:
+            for (job_id, attempt), control in self._running.items():
+                if os.path.lexists(
+                    self.spool.layout.claim(self.info.name, job_id, attempt, "cancel")
+                ):
+                    control.stop("cancelled")
+
+    def _each_round(self) -> bool:
+        """See to what an event may have failed to tell; return whether the watch is whole."""
+        self._settings()
+        self._follow_peers()
+        self._heed_stop()
+        self._heed_cancels()
+        return self._wake.arm()
+
+    def look(self, state: State, name: str) -> None:
+        """Bring what is known of a waiting file up to date."""
+        try:
+            sight = self.spool.look(state, name)
+            if isinstance(sight, Ready):
+                self._unready.forget(state, name)
+                self._backlog.add(state, name, sight.job)
+                return
+            self._backlog.forget(state, name)
+            if sight is None:
+                self._unready.forget(state, name)
+            elif self._unready.is_bad(
+                state, name, sight, self.spool.settings.last_good.quiet_period
+            ):
+                kept = self.spool.reject(self.spool.layout.entry(state, name), sight.reason)
+                self._unready.forget(state, name)
+                log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
+        except (OSError, QueuectlError) as error:
+            log.error("%r cannot be looked at: %s", name, error)
+
+    def _knows(self, state: State, name: str) -> bool:
+        """Whether a waiting file needs no look: it is known as a job, or watched as none."""
+        return self._backlog.knows(state, name) or (state, name) in self._unready
+
+    def _is_drained(self) -> bool:
+        """Whether nothing is due, waiting for a retry or running, here or elsewhere."""
+        if not self._housekeeper.scanned.is_set() or self._unready.names():
+            return False
+        if not self._backlog.is_idle(self.slots):
+            return False
+        for state in layout.WAITING:  # what no event told of
+            for name in self.spool.names(state):
+                if not self._knows(state, name):
+                    self.look(state, name)
+        idle = self._backlog.is_idle(self.slots) and not self._unready.names()
+        return idle and not any(True for _ in self.spool.claims())
+
+    # -- a slot's thread -------------------------------------------------------------------
+
+    def _slot(self, number: int) -> None:
+        self._housekeeper.scanned.wait(SCAN_PATIENCE)
+        while (entry := self._backlog.take()) is not None:
+            self._untroubled.wait()
+            if self._stopping:
+                return
+            if (claim := self._claim(number, *entry)) is not None:
+                self._perform(number, claim)
+            if self.drain:
+                self._wake.notify()
+
+    def _claim(self, number: int, state: State, name: str) -> Claim | None:
+        job: Job | None = None
+        try:
+            sight = self.spool.look(state, name)
+            if not isinstance(sight, Ready):
+                self.look(state, name)
+                return None
+            job = sight.job
+            if job.run_at and clock.parse_timestamp(job.run_at) > clock.now():
+                self._backlog.add(state, name, job)
+                return None
+            return self.spool.claim(self.info.name, state, name, sight)
+        except InvalidJob:
+            self.look(state, name)
+        except (OSError, QueuectlError) as error:
+            self._pause(number, FIRST_PAUSE * 10, f"{name} cannot be claimed: {error}")
+            if job is not None:
+                self._backlog.add(state, name, job)
+        return None
+
+    def _perform(self, number: int, claim: Claim) -> None:
+        settings = self._settings()
+        control = Control()
+        with self._lock:
+            self._running[claim.id, claim.attempt] = control
+        try:
+            if self._stopping:
+                self.spool.release(claim)
+                return
+            self._heed_cancels()
+            entry = runner.run(self.spool, claim, number, settings, control)
+        except OSError as error:
+            self._back_off(number, claim, error)
+            return
+        finally:
+            with self._lock:
+                del self._running[claim.id, claim.attempt]
+            control.close()
+        self._settle(number, claim, entry)
+
+    def _back_off(self, number: int, claim: Claim, error: OSError) -> None:
+        """Give up a claim whose command could not be started through no fault of its own."""
+        try:
+            self._clean_up(claim)
+            self.spool.release(claim)
+        except (OSError, QueuectlError) as second:
+            log.error("job %s cannot be put back: %s", claim.id, second)
+        self._pause(number, FIRST_PAUSE * 10, f"job {claim.id} cannot be started: {error}")
+
+    def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
+        """Write the outcome, however long the disk refuses; the command is never run again."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                record, target = retry.conclude(
+                    claim.job,
+                    entry,
+                    self._settings().retry_policy,
+                    now=clock.now(),
+                    draw=random.random(),
+                )
+                kept = self.spool.settle(claim, record, target)
+                break
+            except ClaimLost as error:
+                log.error("%s; its outcome, %s, is not written", error, entry.outcome)
+                return
+            except (OSError, QueuectlError) as error:
+                if isinstance(error, NotDurable) and not os.path.lexists(claim.path):
+                    log.error("job %s is settled, but %s", claim.id, error)
+                    break
+                if self._now.is_set():
+                    log.error("job %s is left to recovery: %s", claim.id, error)
+                    return
+                self._pause(number, pause, f"job {claim.id} cannot be settled: {error}")
+                pause = min(pause * 2, LONGEST_PAUSE)
+        self._clean_up(claim)
+        self._tell(claim, entry, target)
+        if target == "failed":
+            self._backlog.add("failed", f"{kept}.json", record)
+
+    def _clean_up(self, claim: Claim) -> None:
+        for ending in ("run", "cancel"):
+            discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
+
+    def _pause(self, number: int, seconds: float, why: str) -> None:
+        """Let no slot take a new job for a while: the trouble is ours, not the job's."""
+        log.error("%s; trying again in %g s", why, seconds)
+        with self._lock:
+            self._troubled.add(number)
+            self._untroubled.clear()
+        self._now.wait(seconds)
+        with self._lock:
+            self._troubled.discard(number)
+            if not self._troubled:
+                self._untroubled.set()
+
+    def _settings(self) -> Settings:
+        try:
+            return self.spool.settings.current()
+        except QueuectlError as error:
+            log.error("settings kept as they were: %s", error)
+            return self.spool.settings.last_good
+
+    def _tell(self, claim: Claim, entry: Attempt, target: State) -> None:
+        with self._lock:
+            outcome = entry.outcome if entry.outcome in Tally.__struct_fields__ else "failed"
+            setattr(self.tally, outcome, getattr(self.tally, outcome) + 1)
+            if target == "dead" and outcome != "cancelled":
+                self.tally.dead += 1
+        words = entry.error or "completed"
+        if target == "failed":
+            words += "; will be retried"
+        elif target == "dead":
+            words += "; dead"
+        level = logging.INFO if entry.outcome == "ok" else logging.WARNING
+        log.log(level, "job %s attempt %d: %s", claim.id, entry.attempt, words)
