@@ -93,6 +93,18 @@ def describe() -> dict[str, SettingInfo]:
     return infos
 
 
+def setting_named(key: str) -> SettingInfo:
+    """Return what is to be known of a setting. Raises InvalidSetting, naming the nearest."""
+    infos = describe()
+    if key in infos:
+        return infos[key]
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, infos, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(infos)}"
+    raise InvalidSetting(f"no setting is called {key!r}: {hint}")
+
+
 def template() -> str:
     """Return the text of a new spool's `queue.toml`: every setting, as a comment."""
     lines = [
@@ -112,9 +124,7 @@ def check(values: Mapping[str, Any]) -> Settings:
     infos = describe()
     plain = {}
     for key, value in values.items():
-        if key not in infos:
-            raise InvalidSetting(_unknown(key, infos))
-        if infos[key].is_duration and isinstance(value, str):
+        if setting_named(key).is_duration and isinstance(value, str):
             try:
                 value = parse_duration(value)
             except InvalidInput as error:
@@ -182,8 +192,7 @@ class SettingsFile:
 
     def unset(self, key: str, disk: Disk) -> None:
         """Go back to a setting's default. Raises InvalidSetting for an unknown key."""
-        if key not in describe():
-            raise InvalidSetting(_unknown(key, describe()))
+        setting_named(key)
         self._edit(key, None, disk)
 
     def _edit(self, key: str, value: Any, disk: Disk) -> None:
@@ -237,11 +246,3 @@ def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
     if kind.get("maximum", _FOREVER) < _FOREVER:
         return f"{noun} from {kind['minimum']:g} to {kind['maximum']:g}"
     return f"{noun} of at least {kind['minimum']:g}"
-
-
-def _unknown(key: str, infos: Mapping[str, SettingInfo]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, infos, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(infos)}"
-    return f"no setting is called {key!r}: {hint}"

@@ -18,7 +18,8 @@ from typing import Any
 
 from queuectl import clock, layout, retry
 from queuectl import job as job_module
-from queuectl.config import Settings
+from queuectl.config import Settings, describe, setting_named
+from queuectl.config import check as check_settings
 from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
 from queuectl.job import SUBMITTER_FIELDS, Attempt, Job, State
 from queuectl.lookup import ClaimedPlace, Place
@@ -291,6 +292,17 @@ class Queue:
     def settings(self) -> Settings:
         """The settings as they stand in `queue.toml` now."""
         return self.spool.settings.current()
+
+    def setting_values(self) -> dict[str, Any]:
+        """Return every setting's value, as the file has it or by default."""
+        stated = self.spool.settings.values()
+        check_settings(stated)
+        return {name: stated.get(name, info.default) for name, info in describe().items()}
+
+    def setting(self, key: str) -> Any:
+        """Return one setting's value. Raises InvalidSetting if there is no such setting."""
+        setting_named(key)
+        return self.setting_values()[key]
 
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value given as text; return the value. Raises InvalidSetting."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -42,6 +43,28 @@ class Spool(Lookup):
         self.settings = SettingsFile(self.layout)
         self.disk = Disk(sync=self.settings.current().fsync, file_mode=self.dir_mode & 0o666)
         self._claiming = threading.Lock()
+
+    def check_private(self, *, allow_shared: bool) -> None:
+        """See that nobody else may write to the spool, or trust all who may.
+
+        Whoever may put a file into `pending/` runs commands as the worker's user.
+        Raises SpoolUnusable.
+        """
+        if allow_shared:
+            self.trusted_owners = None
+            return
+        for directory in (self.layout.root, *self.layout.directories):
+            found = os.stat(directory)
+            if found.st_uid not in (os.geteuid(), 0):
+                what = f"belongs to uid {found.st_uid}"
+            elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                what = f"may be written by others (mode {stat.S_IMODE(found.st_mode):03o})"
+            else:
+                continue
+            raise SpoolUnusable(
+                f"{directory} {what}: whoever may put a file there runs commands as you; "
+                "take the right away (chmod go-w) or trust them with --allow-shared"
+            )
 
     # -- publish ---------------------------------------------------------------------------
 

@@ -1,0 +1,71 @@
+"""The command line: thin faces over the Python API, one file a noun."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from queuectl.cli import config, dlq, enqueue, jobs, worker
+from queuectl.cli.app import app
+from queuectl.errors import QueuectlError
+
+__all__ = ["app", "main"]
+
+app.command("enqueue", cls=enqueue.EnqueueCommand)(enqueue.enqueue)
+for command in (
+    jobs.status,
+    jobs.list_,
+    jobs.show,
+    jobs.logs,
+    jobs.cancel,
+    jobs.wait,
+    jobs.purge,
+):
+    app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(worker.app, name="worker")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """Run the command line; every failure ends as one line on stderr and an exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(
+            arguments, prog_name="queuectl", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except QueuectlError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:  # wrong usage
+        return _fail(f"{error.format_message()} (see: queuectl --help)", error.exit_code)
+    except BrokenPipeError:  # `queuectl list | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        if os.environ.get("QUEUECTL_DEBUG"):
+            raise
+        return _fail(
+            f"unexpected {type(error).__name__}: {error}; this is a bug: please report it with "
+            "the output of the same command under QUEUECTL_DEBUG=1",
+            1,
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    from queuectl.cli.render import printable
+
+    print(f"queuectl: error: {printable(message)}", file=sys.stderr)
+    return code

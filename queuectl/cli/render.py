@@ -1,0 +1,131 @@
+"""How things look to people, on a terminal or in a pipe; and as JSON."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+import msgspec
+
+from queuectl import clock
+from queuectl.job import Job
+
+_COLOURS = {
+    "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
+}  # fmt: skip
+_LEAST_COLUMN = 8
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    print(text.decode())
+
+
+def note(message: str) -> None:
+    """Say something that is not the data: to stderr."""
+    print(message, file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Make text safe to show: what a terminal would obey, or cannot show, is spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _spelled_out(c) for c in text)
+
+
+def _spelled_out(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def styled(text: str, style: str, stream: TextIO | None = None) -> str:
+    """Colour text, on a terminal that takes colours."""
+    stream = stream or sys.stdout
+    if not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style in _COLOURS else text
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, flexible: Sequence[int] = ()
+) -> None:
+    """Print a table. On a terminal the `flexible` columns, by number, are cut to fit it."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
+    if sys.stdout.isatty():
+        _fit(widths, flexible, shutil.get_terminal_size().columns)
+    print(styled(_line(header, widths), "bold"))
+    for row in cells:
+        line = _line(row, widths)
+        state = next((cell for cell in row if cell in _COLOURS), "")
+        print(line.replace(state, styled(state, state), 1) if state else line)
+
+
+def _fit(widths: list[int], flexible: Sequence[int], available: int) -> None:
+    """Narrow the widest of the flexible columns until the table fits."""
+    while sum(widths) + 2 * (len(widths) - 1) > available:
+        widest = max(flexible, key=lambda number: widths[number], default=None)
+        if widest is None or widths[widest] <= _LEAST_COLUMN:
+            return
+        widths[widest] -= 1
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(map(_padded, cells, widths)).rstrip()
+
+
+def _padded(text: str, width: int) -> str:
+    if _width(text) > width:
+        while _width(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def command_of(job: Job | None) -> str:
+    """Write a job's command as a person would type it."""
+    if job is None:
+        return "-"
+    if isinstance(job.command, str):
+        return job.command
+    import shlex
+
+    return shlex.join(job.command)
+
+
+def ago(stamp: str | None) -> str:
+    """How long ago a timestamp was."""
+    if stamp is None:
+        return "-"
+    return clock.format_duration(clock.now() - clock.parse_timestamp(stamp))
+
+
+def until(stamp: str | None) -> str:
+    """How long it is to a timestamp; "now" if it has passed."""
+    if stamp is None:
+        return "-"
+    left = clock.parse_timestamp(stamp) - clock.now()
+    return clock.format_duration(left) if left > 0 else "now"
+
+
+def between(start: str | None, end: str | None) -> str:
+    """The time from one timestamp to another."""
+    if start is None or end is None:
+        return "-"
+    return clock.format_duration(clock.parse_timestamp(end) - clock.parse_timestamp(start))
