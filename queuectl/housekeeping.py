@@ -23,8 +23,6 @@ from queuectl.spool import Spool
 
 log = logging.getLogger(__name__)
 
-LEFTOVER_SECONDS = 36 * 3600
-"""How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
 SWEEP_INTERVAL = 600.0
 """Seconds between sweeps, and between steps of retention."""
 RETENTION_STEP = 1000
@@ -139,7 +137,7 @@ class Housekeeper:
 
     def _sweep(self) -> None:
         """Remove leftovers of writers that died, and jobs past their time."""
-        limit = clock.now() - LEFTOVER_SECONDS
+        limit = clock.now() - layout.LEFTOVER_SECONDS
         for path in self.spool.leftovers():
             with contextlib.suppress(FileNotFoundError):
                 if os.lstat(path).st_mtime < limit:

@@ -25,6 +25,9 @@ WAITING: Final[tuple[State, ...]] = ("pending", "failed")
 FINISHED: Final[tuple[State, ...]] = ("completed", "dead")
 """The states in which a job stays until somebody asks for it."""
 
+LEFTOVER_SECONDS = 36 * 3600
+"""How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
+
 MARKER = "pending"
 """A directory that has this one in it is a spool."""
 

@@ -269,7 +269,17 @@ class Spool(Lookup):
             return None
         if job_id != name:
             reason += f" (dropped as {name!r})"
+        self.write_reason(job_id, reason)
+        return job_id
+
+    def write_reason(self, job_id: str, reason: str) -> None:
+        """Write why a file in `dead/` is no valid job."""
         self.write_beside(self.layout.reason(job_id), f"{reason}\n".encode())
+
+    def renumber(self, place: Place) -> str:
+        """Give an unclaimed job whose id stands in another place too the next free number."""
+        job_id = self._free_id(place.id, besides=place.path, state="dead")
+        self.disk.publish(place.path, self.layout.job(place.state, job_id))
         return job_id
 
     def write_beside(self, path: str, data: bytes) -> None:

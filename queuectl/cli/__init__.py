@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from queuectl.cli import config, dlq, enqueue, jobs, worker
+from queuectl.cli import check, config, dlq, enqueue, jobs, worker
 from queuectl.cli.app import app
 from queuectl.errors import QueuectlError
 
@@ -22,6 +22,7 @@ for command in (
     jobs.cancel,
     jobs.wait,
     jobs.purge,
+    check.check,
 ):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(worker.app, name="worker")

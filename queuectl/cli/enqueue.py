@@ -211,10 +211,7 @@ def _progress(stream: BinaryIO) -> Iterator[Any]:
     """Show on a terminal how much of stdin has been read; of a file, how much there is to go."""
     about = os.fstat(stream.fileno())
     length = about.st_size if stat.S_ISREG(about.st_mode) else None
-    with typer.progressbar(
-        length=length,
-        label="enqueueing",
-        file=sys.stderr,
-        hidden=not sys.stderr.isatty() or stream.isatty(),
-    ) as bar:
+    hidden = stream.isatty() or not sys.stderr.isatty()
+    bar: Any = typer.progressbar(length=length, label="enqueueing", file=sys.stderr, hidden=hidden)
+    with bar:
         yield bar.update
