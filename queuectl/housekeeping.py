@@ -50,7 +50,6 @@ class Housekeeper:
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
-        self.failure: SpoolUnusable | None = None
         self._look = look
         self._knows = knows
         self._each_round = each_round
@@ -60,17 +59,13 @@ class Housekeeper:
         self._hurry = threading.Event()
         self._closed = False
 
-    def run(self, ended: Callable[[], None]) -> None:
-        """Keep house until closed; `ended` is called if the spool is gone."""
-        try:
-            while not self._closed:
-                self._hurry.clear()
-                watched = self._round()
-                interval = self.spool.settings.last_good.rescan_interval
-                self._hurry.wait(interval if watched else min(interval, UNWATCHED_INTERVAL))
-        except SpoolUnusable as error:
-            self.failure = error
-            ended()
+    def run(self) -> None:
+        """Keep house until closed. Raises SpoolUnusable if the spool is gone."""
+        while not self._closed:
+            self._hurry.clear()
+            watched = self._round()
+            interval = self.spool.settings.last_good.rescan_interval
+            self._hurry.wait(interval if watched else min(interval, UNWATCHED_INTERVAL))
 
     def hurry(self) -> None:
         """Start the next round now."""

@@ -142,9 +142,8 @@ class Spool(Lookup):
         On return the claim is durable: its name alone tells owner, job and attempt.
         Raises NotDurable, InvalidJob (changed in between), OSError; then nothing is claimed.
         """
-        return self._take(
-            worker, state, self.layout.entry(state, name), sight.id, sight.job.next_attempt
-        )
+        job, path = sight.job, self.layout.entry(state, name)
+        return self._take(worker, state, path, sight.id, len(job.history), job.next_attempt)
 
     def hold(self, holder: str, place: Place) -> Claim | None:
         """Take a job to change or cancel it; None if it has just moved elsewhere.
@@ -156,11 +155,12 @@ class Spool(Lookup):
             attempts = len(self.read(place.path)[0].history)
         except FileNotFoundError:
             return None
-        return self._take(holder, place.state, place.path, place.id, attempts)
+        return self._take(holder, place.state, place.path, place.id, attempts, attempts)
 
     def _take(
-        self, worker: str, state: State, source: str, wanted: str, attempt: int
+        self, worker: str, state: State, source: str, wanted: str, attempts: int, attempt: int
     ) -> Claim | None:
+        """Claim a file that was seen with so many `attempts` behind it, for one of its own."""
         with self._claiming:  # the slots of this process choose one after the other
             job_id = self._free_id(wanted, besides=source, state=state)
             target = self.layout.claim(worker, job_id, attempt)
@@ -178,12 +178,11 @@ class Spool(Lookup):
         try:
             self.disk.commit_take(source, target)
             job, _ = self.read(target)
-            moved_on = job.next_attempt - attempt not in (0, 1)
         except BaseException:
             with contextlib.suppress(QueuectlError, OSError):
                 self._put_back(target, state, job_id)
             raise
-        if moved_on:  # rewritten in place since we looked: look again
+        if len(job.history) != attempts:  # rewritten in place since we looked: look again
             self._put_back(target, state, job_id)
             return None
         return Claim(worker, job_id, attempt, job.evolve(id=job_id), state, target)
@@ -219,10 +218,10 @@ class Spool(Lookup):
         recovery only moves the job on. Raises ClaimLost, NotDurable, OSError; then the claim
         still stands and settling may be tried again.
         """
+        if not os.path.lexists(claim.path):
+            raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
         staged = self.stage(job)
         try:
-            if not os.path.lexists(claim.path):
-                raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
             self.disk.replace(staged, claim.path)
         finally:
             discard(staged)

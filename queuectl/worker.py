@@ -41,7 +41,7 @@ SCAN_PATIENCE = 1.0
 
 
 class Tally(Struct):
-    """What a worker has done: attempts by outcome, and jobs left for later."""
+    """What a worker has done: attempts by outcome, and what it left."""
 
     ok: int = 0
     failed: int = 0
@@ -49,6 +49,7 @@ class Tally(Struct):
     cancelled: int = 0
     interrupted: int = 0
     scheduled: int = 0
+    drained: bool = False
 
 
 class Worker:
@@ -73,6 +74,8 @@ class Worker:
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Control] = {}
         self._stopping = False
+        self._failure: BaseException | None = None
+        self._next_look = 0.0
         self._now = threading.Event()
         self._troubled: set[int] = set()
         self._untroubled = threading.Event()
@@ -95,9 +98,7 @@ class Worker:
                 threading.Thread(target=self._slot, args=(number,), name=f"slot-{number}")
                 for number in range(1, self.slots + 1)
             ]
-            keeper = threading.Thread(
-                target=self._housekeeper.run, args=(self.stop,), name="housekeeper"
-            )
+            keeper = threading.Thread(target=self._keep_house, name="housekeeper")
             for thread in [keeper, *threads]:
                 thread.start()
             if ready is not None:
@@ -111,9 +112,9 @@ class Worker:
                 for thread in [*threads, keeper]:
                     thread.join()
                 self._wake.close()
+        if self._failure is not None:
+            raise self._failure
         self.tally.scheduled = self._backlog.scheduled()
-        if self._housekeeper.failure is not None:
-            raise self._housekeeper.failure
         return self.tally
 
     def stop(self) -> None:
@@ -140,7 +141,11 @@ class Worker:
             self._wake.notify()
 
         self._asked_by_signal = 0
-        before = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, handle)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+        }
         try:
             yield
         finally:
@@ -160,11 +165,14 @@ class Worker:
             self.stop()
         for path in paths:
             self._happened(path)
-        for state, name in self._unready.names():
-            self.look(state, name)
+        if self._unready.names() and clock.monotonic() >= self._next_look:
+            for state, name in self._unready.names():
+                self.look(state, name)
+            self._next_look = clock.monotonic() + self._patience()
         if died:
             self._housekeeper.hurry()
         if self.drain and not self._stopping and self._is_drained():
+            self.tally.drained = True
             self.stop()
 
     def _patience(self) -> float:
@@ -215,6 +223,7 @@ class Worker:
     def _each_round(self) -> bool:
         """See to what an event may have failed to tell; return whether the watch is whole."""
         self._settings()
+        self._backlog.look_at_the_clock()
         self._follow_peers()
         self._heed_stop()
         self._heed_cancels()
@@ -257,18 +266,34 @@ class Worker:
         idle = self._backlog.is_idle(self.slots) and not self._unready.names()
         return idle and not any(True for _ in self.spool.claims())
 
+    def _keep_house(self) -> None:
+        try:
+            self._housekeeper.run()
+        except BaseException as error:
+            self._fail(error)
+
     # -- a slot's thread -------------------------------------------------------------------
 
     def _slot(self, number: int) -> None:
-        self._housekeeper.scanned.wait(SCAN_PATIENCE)
-        while (entry := self._backlog.take()) is not None:
-            self._untroubled.wait()
-            if self._stopping:
-                return
-            if (claim := self._claim(number, *entry)) is not None:
-                self._perform(number, claim)
-            if self.drain:
-                self._wake.notify()
+        try:
+            self._housekeeper.scanned.wait(SCAN_PATIENCE)
+            while (entry := self._backlog.take()) is not None:
+                self._untroubled.wait()
+                if self._stopping:
+                    return
+                if (claim := self._claim(number, *entry)) is not None:
+                    self._perform(number, claim)
+                if self.drain:
+                    self._wake.notify()
+        except BaseException as error:  # a mistake of ours: leave, so that others recover the job
+            self._fail(error)
+        finally:
+            self._wake.notify()
+
+    def _fail(self, error: BaseException) -> None:
+        """Leave because of an error that nothing here can mend."""
+        self._failure = self._failure or error
+        self.stop()
 
     def _claim(self, number: int, state: State, name: str) -> Claim | None:
         job: Job | None = None
@@ -367,11 +392,14 @@ class Worker:
                 self._untroubled.set()
 
     def _settings(self) -> Settings:
+        """The settings as they stand now; the last good ones if they are broken."""
         try:
-            return self.spool.settings.current()
+            settings = self.spool.settings.current()
         except QueuectlError as error:
             log.error("settings kept as they were: %s", error)
-            return self.spool.settings.last_good
+            settings = self.spool.settings.last_good
+        self.spool.disk.sync = settings.fsync
+        return settings
 
     def _tell(self, claim: Claim, entry: Attempt, target: State) -> None:
         with self._lock:

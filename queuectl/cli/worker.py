@@ -89,7 +89,7 @@ def start(
         tell(str(error))
         raise typer.Exit(1) from None
     if not tell and not quiet:
-        note(_summary(tally, drain))
+        note(_summary(tally))
 
 
 def _started(name: str, count: int, tell: Callable[[str], None] | None) -> None:
@@ -98,12 +98,12 @@ def _started(name: str, count: int, tell: Callable[[str], None] | None) -> None:
         tell(f"{_READY}{name}")
 
 
-def _summary(tally: Tally, drained: bool) -> str:
+def _summary(tally: Tally) -> str:
     parts = [f"{tally.ok} completed", f"{tally.dead} dead"]
     parts += [f"{tally.failed} failed attempts"] * bool(tally.failed)
     parts += [f"{tally.cancelled} cancelled"] * bool(tally.cancelled)
     parts += [f"{tally.interrupted} put back"] * bool(tally.interrupted)
-    text = ("drained: " if drained else "stopped: ") + ", ".join(parts)
+    text = ("drained: " if tally.drained else "stopped: ") + ", ".join(parts)
     return f"{text}; {tally.scheduled} scheduled for later" if tally.scheduled else text
 
 
