@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from queuectl import clock, layout
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.fsio import has_writer, read_regular
+from queuectl.fsio import has_writer, read_regular, same_file
 from queuectl.job import MAX_RECORD_BYTES, STATES, Job, Run, State, WorkerInfo, decode, is_id
 
 _WAITS_FOR_OTHERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
@@ -93,6 +93,24 @@ class Lookup:
             if os.path.lexists(path):
                 found.append(Place(state, job_id, path))
         return found
+
+    def superseded(self, place: Place, job: Job) -> bool:
+        """Whether the same job stands elsewhere too, in a state that is no earlier than this one.
+
+        That is what a power cut may leave where directories reach the disk one by one (ext4
+        without a journal), or a move by link and unlink that was cut in two: the job's later
+        place is on disk already, and the removal of its earlier one is not.
+        """
+        for other in self.places(place.id):
+            if other.path == place.path:
+                continue
+            if same_file(other.path, place.path):
+                return True
+            with contextlib.suppress(InvalidJob, OSError):
+                later, _ = self.read(other.path)
+                if later.created_at == job.created_at and _progress(later) >= _progress(job):
+                    return True
+        return False
 
     def find(self, text: str) -> Place:
         """Return where the job stands whose id is, or alone begins with, `text`.
@@ -195,6 +213,10 @@ class Lookup:
                         and entry.stat(follow_symlinks=False).st_mtime < limit
                     ):
                         yield Place(state, layout.stem(entry.name), entry.path)
+
+
+def _progress(job: Job) -> tuple[int, str]:
+    return len(job.history), job.updated_at or ""
 
 
 def _unfit(path: str, error: Exception) -> Unfit | None:

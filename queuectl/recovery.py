@@ -115,12 +115,13 @@ def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
 def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> str | None:
     policy = spool.settings.last_good.retry_policy
     try:
-        job, found = spool.read(place.path)
+        job, _ = spool.read(place.path)
     except FileNotFoundError:
         return None
     except InvalidJob as error:
         return spool.reject(place.path, str(error), wanted=place.id)
-    if found.st_nlink > 1 and spool.drop_second_name(place):
+    if spool.superseded(place, job):
+        spool.disk.remove(place.path)
         return None
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)

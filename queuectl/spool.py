@@ -171,7 +171,10 @@ class Spool(Lookup):
                     raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
                 return None
             # Another process may have taken another file under this id in the same instant.
-            while any(place.worker != worker for place in self.claims_of(job_id)):
+            while any(
+                place.worker != worker and not same_file(place.path, target)
+                for place in self.claims_of(job_id)
+            ):
                 job_id = self._free_id(wanted, besides=target, state=state)
                 target, taken = self.layout.claim(worker, job_id, attempt), target
                 self.disk.take(taken, target)
@@ -202,7 +205,8 @@ class Spool(Lookup):
         """
         number, job_id = 1, wanted
         while any(
-            place.path != besides and (place.state != "pending" or state in layout.FINISHED)
+            (place.state != "pending" or state in layout.FINISHED)
+            and not same_file(place.path, besides)
             for place in self.places(job_id)
         ):
             number += 1
@@ -230,14 +234,6 @@ class Spool(Lookup):
     def pass_on(self, claim: Claim, target: State) -> str:
         """Move a claimed job, as its record stands, to a state; return the id it has there."""
         return self._move_on(claim.path, target, claim.id)
-
-    def drop_second_name(self, place: Place) -> bool:
-        """Remove a claim whose file has its name in a later place already (link, unlink)."""
-        for other in self.places(place.id):
-            if other.path != place.path and same_file(other.path, place.path):
-                self.disk.remove(place.path)
-                return True
-        return False
 
     def _move_on(self, path: str, state: State, wanted: str) -> str:
         """Move a claimed file to a state, never over another job; return the id it has there."""
