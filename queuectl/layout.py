@@ -51,8 +51,11 @@ class Layout:
 
     @property
     def directories(self) -> list[str]:
-        """Every directory of the spool, in the order in which they are made."""
-        return [self.tmp, *self.states.values(), self.logs, self.workers]
+        """Every directory of the spool, in the order in which they are made.
+
+        The marker is the first: whoever dies in the middle leaves a spool, to be made whole.
+        """
+        return [*self.states.values(), self.tmp, self.logs, self.workers]
 
     def entry(self, state: State, name: str) -> str:
         """The path of a file as it was listed in a state's directory."""

@@ -1,0 +1,249 @@
+"""The operations that are broken, each run by the real code on a spool with bystanders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from faults.harness.invariants import PAYLOAD
+
+from queuectl import Queue, clock, retry, runner
+from queuectl.config import Settings
+from queuectl.job import Attempt, Job, Outcome, WorkerInfo, decode
+from queuectl.lookup import Ready
+from queuectl.recovery import Holder, recover
+from queuectl.runner import Control
+from queuectl.spool import Claim, Spool, open_spool
+
+Ack = Callable[[str], None]
+HALF = b'{"command": "echo half'
+
+BYSTANDERS = {"waits": "pending", "done": "completed", "gone": "dead", "fails": "failed"}
+"""The jobs that stand in every spool before the operation, by tag, with their states."""
+
+
+class Operation(NamedTuple):
+    """What is done, and where it may leave each job it is about.
+
+    `cut` has the states allowed when it was broken off, `acked` when it was acknowledged.
+    """
+
+    name: str
+    act: Callable[[Path, Ack], None]
+    cut: Mapping[str, set[str]]
+    acked: Mapping[str, set[str]]
+    prepare: Callable[[Path], None] = lambda _: None
+    not_jobs: Mapping[str, bytes] = {}
+    more: Callable[[Path, bool], list[str]] = lambda *_: []
+    """What else must hold; is told whether the operation was acknowledged."""
+
+
+def job(tag: str, job_id: str | None = None, command: str = "true") -> Job:
+    """Make a job with a mark and a payload."""
+    named = f'"id":"{job_id}",' if job_id else ""
+    text = f'{{{named}"command":"{command}","tag":"{tag}","payload":{PAYLOAD.decode()}}}'
+    return decode(text.encode())
+
+
+def make_spool(root: Path) -> None:
+    """Make a spool in which a job stands in each state."""
+    queue = Queue(root)
+    for tag, state in BYSTANDERS.items():
+        queue.submit(job(tag, tag))
+        outcomes: dict[str, list[Outcome]] = {
+            "pending": [], "completed": ["ok"], "dead": ["failed"] * 4, "failed": ["failed"],
+        }  # fmt: skip
+        for outcome in outcomes[state]:
+            with Holder(queue.spool) as holder:
+                _settle(queue.spool, _claim(queue.spool, holder.name, tag), outcome)
+
+
+def _claim(spool: Spool, holder: str, job_id: str) -> Claim:
+    place = spool.find(job_id)
+    assert place.state in ("pending", "failed")
+    sight = spool.look(place.state, f"{job_id}.json")
+    assert isinstance(sight, Ready)
+    claim = spool.claim(holder, place.state, f"{job_id}.json", sight)
+    assert claim is not None
+    return claim
+
+
+def _settle(spool: Spool, claim: Claim, outcome: Outcome) -> None:
+    entry = Attempt(attempt=claim.attempt, outcome=outcome, worker=claim.worker)
+    policy = spool.settings.current().retry_policy
+    record, target = retry.conclude(claim.job, entry, policy, now=clock.now() + 3600, draw=0.0)
+    spool.settle(claim, record, target)
+
+
+def _open(root: Path) -> Spool:
+    return open_spool(str(root), create=False)
+
+
+def _publish(root: Path, ack: Ack) -> None:
+    ack(Queue(root).submit(job("new")))
+
+
+def _publish_named(root: Path, ack: Ack) -> None:
+    ack(Queue(root).submit(job("new", "new")))
+
+
+def _publish_batch(root: Path, ack: Ack) -> None:
+    Queue(root).submit_many(job(f"new-{n}", "named" if n == 2 else None) for n in range(5))
+    ack("all")
+
+
+def _claim_it(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    _claim(spool, Holder(spool).name, "waits")
+    ack("claimed")
+
+
+def _claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], None]:
+    def act(root: Path, ack: Ack) -> None:
+        spool = _open(root)
+        with Holder(spool) as holder:
+            _settle(spool, _claim(spool, holder.name, tag), outcome)
+        ack("settled")
+
+    return act
+
+
+def _hide_another(root: Path) -> None:
+    """A file that somebody will move by hand to where the operation wants to go."""
+    (root / "by-hand").write_bytes(job("other", "waits").encode())
+
+
+def _settle_onto_another(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    with Holder(spool) as holder:
+        claim = _claim(spool, holder.name, "waits")
+        os.rename(root / "by-hand", spool.layout.job("completed", "waits"))
+        _settle(spool, claim, "ok")
+    ack("settled")
+
+
+def _run_it(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    with Holder(spool) as holder:
+        claim = _claim(spool, holder.name, "waits")
+        entry = runner.run(spool, claim, 1, Settings(), Control())
+        _settle(spool, claim, entry.outcome)
+        os.unlink(spool.layout.claim(claim.worker, claim.id, claim.attempt, "run"))
+    ack("settled")
+
+
+def _cancel(root: Path, ack: Ack) -> None:
+    ack(Queue(root).cancel("waits"))
+
+
+def _retry(tag: str) -> Callable[[Path, Ack], None]:
+    return lambda root, ack: ack(Queue(root).retry(tag))
+
+
+def _leave_claims_of_the_dead(root: Path) -> None:
+    """What a worker leaves that was killed: a claim, an outcome not acted on, a mere hold."""
+    spool = _open(root)
+    holder = Holder(spool)
+    _claim(spool, holder.name, "waits")
+    for tag, attempts in (("settled", 1), ("held", 0)):
+        spool.publish(job(tag, tag), unique=True)
+        claim = _claim(spool, holder.name, tag)
+        if attempts:
+            entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
+            record, _ = retry.conclude(
+                claim.job, entry, spool.settings.current().retry_policy, now=clock.now(), draw=0
+            )
+            spool.disk.replace(spool.stage(record), claim.path)
+        else:
+            os.rename(claim.path, spool.layout.claim(claim.worker, tag, 0))
+    os.close(holder._lock)
+
+
+def _recover(root: Path, ack: Ack) -> None:
+    recover(_open(root), grace=0.5, draw=0.0)
+    ack("recovered")
+
+
+def _drop_half(root: Path) -> None:
+    (root / "pending" / "half.json").write_bytes(HALF)
+
+
+def _reject(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    spool.reject(spool.layout.entry("pending", "half.json"), "half a job")
+    ack("rejected")
+
+
+def _set(root: Path, ack: Ack) -> None:
+    Queue(root).set_setting("max_retries", "7")
+    ack("set")
+
+
+def _purge(root: Path, ack: Ack) -> None:
+    Queue(root).purge("completed", -3600.0)
+    ack("purged")
+
+
+def _enrol_and_leave(root: Path, ack: Ack) -> None:
+    info = WorkerInfo(
+        name=f"test-{os.getpid()}-0000", host="h", boot_id="b", pid=os.getpid(), slots=1,
+        started_at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    with Holder(_open(root), info):
+        ack("enrolled")
+
+
+def _make(root: Path, ack: Ack) -> None:
+    Queue(root / "another")
+    ack("made")
+
+
+def _settings_are_whole(root: Path, acked: bool) -> list[str]:
+    spool = _open(root)
+    value = spool.settings.current().max_retries
+    text = Path(spool.layout.settings).read_text()
+    wrong = [] if value in ({7} if acked else {3, 7}) else [f"max_retries is {value}"]
+    return wrong if "# kill_grace" in text else [*wrong, "the comments are gone"]
+
+
+def _can_be_used(root: Path, acked: bool) -> list[str]:
+    queue = Queue(root / "another")
+    return [] if queue.get(queue.enqueue("true")).state == "pending" else ["no job is taken"]
+
+
+NEW = {f"new-{n}" for n in range(5)}
+DEAD_LEFT = {"waits": {"failed"}, "settled": {"completed"}, "held": {"pending"}}
+OPERATIONS = [
+    Operation("publish", _publish, {"new": {"absent", "pending"}}, {"new": {"pending"}}),
+    Operation("publish named", _publish_named, {"new": {"absent", "pending"}},
+              {"new": {"pending"}}),
+    Operation("publish a batch", _publish_batch, {tag: {"absent", "pending"} for tag in NEW},
+              {tag: {"pending"} for tag in NEW}),
+    Operation("claim", _claim_it, {"waits": {"pending", "failed"}}, {"waits": {"failed"}}),
+    Operation("settle to done", _claim_and_settle("waits", "ok"),
+              {"waits": {"pending", "failed", "completed"}}, {"waits": {"completed"}}),
+    Operation("settle to failed", _claim_and_settle("waits", "failed"),
+              {"waits": {"pending", "failed"}}, {"waits": {"failed"}}),
+    Operation("settle to dead", _claim_and_settle("waits", "cancelled"),
+              {"waits": {"pending", "failed", "dead"}}, {"waits": {"dead"}}),
+    Operation("settle to pending", _claim_and_settle("waits", "interrupted"),
+              {"waits": {"pending", "failed"}}, {"waits": {"pending"}}),
+    Operation("settle onto a taken name", _settle_onto_another,
+              {"waits": {"pending", "failed", "completed"}, "other": {"absent", "completed"}},
+              {"waits": {"completed"}, "other": {"completed"}}, prepare=_hide_another),
+    Operation("claim, run, settle", _run_it,
+              {"waits": {"pending", "failed", "completed"}}, {"waits": {"completed"}}),
+    Operation("cancel", _cancel, {"waits": {"pending", "dead"}}, {"waits": {"dead"}}),
+    Operation("retry a dead job", _retry("gone"), {"gone": {"dead", "failed", "pending"}},
+              {"gone": {"pending"}}),
+    Operation("retry a failed job", _retry("fails"), {"fails": {"failed", "pending"}},
+              {"fails": {"pending"}}),
+    Operation("recover", _recover, DEAD_LEFT, DEAD_LEFT, prepare=_leave_claims_of_the_dead),
+    Operation("reject", _reject, {}, {}, prepare=_drop_half, not_jobs={"half.json": HALF}),
+    Operation("config set", _set, {}, {}, more=_settings_are_whole),
+    Operation("purge", _purge, {"done": {"completed", "absent"}}, {"done": {"absent"}}),
+    Operation("enrol and leave", _enrol_and_leave, {}, {}),
+    Operation("make a spool", _make, {}, {}, more=_can_be_used),
+]  # fmt: skip

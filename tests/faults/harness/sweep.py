@@ -1,0 +1,86 @@
+"""Break one operation at each of its system calls in turn, and check what is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from faults.harness.disks import LoopDisk
+from faults.harness.invariants import violations
+from faults.harness.operations import BYSTANDERS, Operation, make_spool
+from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with
+
+
+class Result(NamedTuple):
+    """What a sweep tried and found."""
+
+    points: int
+    violations: list[str]
+
+
+class Bench:
+    """A place where one operation is broken again and again, from the same start."""
+
+    def __init__(self, operation: Operation, directory: Path, disk: LoopDisk | None = None) -> None:
+        self.operation = operation
+        self._disk = disk
+        self._template = directory / "template"
+        self._log = directory / "strace.log"
+        self._acks = directory / "acks"
+        self.root = (disk.mount_point if disk else directory) / "spool"
+        make_spool(self._template)
+        self._place(self._template)
+        operation.prepare(self.root)  # under its final name: records may hold it
+        shutil.rmtree(self._template)
+        shutil.copytree(self.root, self._template, symlinks=True)
+
+    def calls(self) -> list[Call]:
+        """List the operation's system calls that touch the spool."""
+        self._place(self._template)
+        return record(self._act, self.root, self._log)
+
+    def sweep(self, calls: list[Call], fault: str) -> Result:
+        """Break each of the calls by `fault`; with a disk, cut its power after each."""
+        found = []
+        for call in calls:
+            self._place(self._template)
+            end = run_with(self._act, call, fault, self._log)
+            found += [f"{self.operation.name}, {fault} at {call.text}: {line}"
+                      for line in self._judge(end)]  # fmt: skip
+        return Result(len(calls), found)
+
+    def plain(self) -> Result:
+        """Do the operation unbroken; with a disk, cut its power then."""
+        self._place(self._template)
+        end = run_plain(self._act)
+        return Result(1, [f"{self.operation.name}, unbroken: {line}" for line in self._judge(end)])
+
+    def _act(self) -> None:
+        acks = os.open(self._acks, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.operation.act(self.root, lambda text: os.write(acks, f"{text}\n".encode()) and None)
+
+    def _place(self, template: Path) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        if template != self.root:
+            shutil.copytree(template, self.root, symlinks=True)
+        self._acks.unlink(missing_ok=True)
+        if self._disk:
+            self._disk.sync()
+
+    def _judge(self, end: End) -> Iterator[str]:
+        if end.code == CRASH:
+            yield "it crashed"
+        acked = self._acks.exists() and self._acks.stat().st_size > 0
+        if self._disk:
+            self._disk.cut_power()
+        operation = self.operation
+        expected = operation.acked if acked else operation.cut
+        allowed = {tag: {state} for tag, state in BYSTANDERS.items()} | dict(expected)
+        yield from violations(self.root, allowed=allowed, not_jobs=operation.not_jobs)
+        yield from operation.more(self.root, acked)
+
+
+Figures = Callable[[str, Result], None]

@@ -1,0 +1,65 @@
+"""Each operation, broken at every system call that touches the spool."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faults.harness import disks
+from faults.harness.operations import OPERATIONS, Operation
+from faults.harness.sweep import Bench
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
+    pytest.mark.timeout(600),
+]
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory that costs nothing to fill and empty."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="queuectl-faults-") as directory:
+        yield Path(directory)
+
+
+@each_operation
+@pytest.mark.parametrize("fault", ["kill", "ENOSPC", "EIO"])
+def test_nothing_is_lost_when_a_call_fails(
+    operation: Operation, fault: str, memory: Path, figures: Callable[..., None]
+) -> None:
+    bench = Bench(operation, memory)
+    calls = bench.calls()
+    if fault == "ENOSPC":
+        calls = [call for call in calls if call.changes]
+
+    points, violations = bench.sweep(calls, fault)
+
+    figures(f"{fault} at a system call", points=points, violations=len(violations))
+    assert points > 0
+    assert violations == []
+
+
+@each_operation
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_nothing_is_lost_when_the_power_is_cut(
+    operation: Operation, kind: str, tmp_path: Path, figures: Callable[..., None]
+) -> None:
+    if missing := disks.why_not(kind):
+        pytest.skip(missing)
+    disk = disks.LoopDisk(tmp_path / "disk", kind)
+    try:
+        bench = Bench(operation, tmp_path, disk)
+        done = bench.plain()
+        calls = [call for call in bench.calls() if call.changes]
+        points, violations = bench.sweep(calls, "kill")
+    finally:
+        disk.close()
+
+    figures(f"power cut on {kind} at a system call", points=points + 1,
+            violations=len(violations) + len(done.violations))  # fmt: skip
+    assert done.violations == []
+    assert violations == []
