@@ -74,9 +74,11 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds for people, two units at most: `0.4s`, `12s`, `3m05s`, `2h10m`, `4d03h`."""
+    """Write seconds for people, two units at most: `40ms`, `1.4s`, `3m05s`, `2h10m`, `4d03h`."""
+    if seconds < 1:
+        return f"{max(round(seconds * 1000), 0)}ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f}s"
+        return f"{seconds:.1f}s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

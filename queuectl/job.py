@@ -83,7 +83,7 @@ class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = None
     cwd: Annotated[
         Annotated[str, Meta(pattern="^/")] | None,
-        _about("absolute path of the directory it runs in; the spool's if absent"),
+        _about("absolute path of the directory it runs in; the worker's own if absent"),
     ] = None
     env: Annotated[
         dict[str, str] | None, _about("environment variables added to the worker's own")

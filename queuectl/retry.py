@@ -105,10 +105,12 @@ def conclude(
     """
     attempts = job.attempts + counts(entry.outcome)
     decision = decide(entry.outcome, attempts, job.max_retries, policy, draw)
-    job = job.with_attempt(entry, attempts=attempts, updated_at=format_timestamp(now))
+    changes: dict[str, object] = {"attempts": attempts, "updated_at": format_timestamp(now)}
     if isinstance(decision, RetryAfter):
-        job = job.evolve(run_at=format_timestamp(now + decision.seconds))
-    return job, place_of(decision)
+        changes["run_at"] = format_timestamp(now + decision.seconds)
+    elif job.attempts:  # the time that stands there is that of a retry, which is over
+        changes["run_at"] = None
+    return job.with_attempt(entry, **changes), place_of(decision)
 
 
 def resume(job: Job, policy: RetryPolicy) -> State:

@@ -86,9 +86,9 @@ def list_(
         print_json([each.to_dict() for each in found])
     elif found:
         table(
-            ("ID", "STATE", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
+            ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
             map(_row, found),
-            flexible=(0, 6, 7),
+            flexible=(0, 7, 8),
         )
     else:
         note(f"no {state} jobs" if state else "no jobs: `queuectl enqueue 'echo hello'` makes one")
@@ -97,7 +97,7 @@ def list_(
 def _row(status: JobStatus) -> tuple[str, ...]:
     job = status.job
     if job is None:
-        return status.id, status.state, "-", "-", "-", "-", "-", status.problem or "-"
+        return status.id, status.state, *["-"] * 6, status.problem or "-"
     last = job.last_attempt
     took = between(last.started_at, last.finished_at) if last else "-"
     if status.started_at:
@@ -106,6 +106,7 @@ def _row(status: JobStatus) -> tuple[str, ...]:
     return (
         status.id,
         status.state,
+        str(job.priority or "-"),
         ago(job.created_at),
         str(len(job.history)),
         took,

@@ -18,6 +18,7 @@ _COLOURS = {
     "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
 }  # fmt: skip
 _LEAST_COLUMN = 8
+_MOST_PADDING = 48
 
 
 def print_json(value: Any) -> None:
@@ -56,14 +57,20 @@ def styled(text: str, style: str, stream: TextIO | None = None) -> str:
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, flexible: Sequence[int] = ()
 ) -> None:
-    """Print a table. On a terminal the `flexible` columns, by number, are cut to fit it."""
+    """Print a table. On a terminal the `flexible` columns, by number, are cut to fit it.
+
+    Elsewhere nothing is cut; long cells just stick out, so that one does not pad all lines.
+    """
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
-    if sys.stdout.isatty():
+    cut = sys.stdout.isatty()
+    if cut:
         _fit(widths, flexible, shutil.get_terminal_size().columns)
-    print(styled(_line(header, widths), "bold"))
+    else:
+        widths = [min(width, _MOST_PADDING) for width in widths]
+    print(styled(_line(header, widths, cut), "bold"))
     for row in cells:
-        line = _line(row, widths)
+        line = _line(row, widths, cut)
         state = next((cell for cell in row if cell in _COLOURS), "")
         print(line.replace(state, styled(state, state), 1) if state else line)
 
@@ -77,12 +84,12 @@ def _fit(widths: list[int], flexible: Sequence[int], available: int) -> None:
         widths[widest] -= 1
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(map(_padded, cells, widths)).rstrip()
+def _line(cells: Sequence[str], widths: Sequence[int], cut: bool) -> str:
+    return "  ".join(_padded(*pair, cut) for pair in zip(cells, widths, strict=True)).rstrip()
 
 
-def _padded(text: str, width: int) -> str:
-    if _width(text) > width:
+def _padded(text: str, width: int, cut: bool) -> str:
+    if cut and _width(text) > width:
         while _width(text) > width - 1:
             text = text[:-1]
         text += "…"

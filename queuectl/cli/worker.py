@@ -103,7 +103,7 @@ def _summary(tally: Tally) -> str:
     parts += [f"{tally.failed} failed attempts"] * bool(tally.failed)
     parts += [f"{tally.cancelled} cancelled"] * bool(tally.cancelled)
     parts += [f"{tally.interrupted} put back"] * bool(tally.interrupted)
-    text = ("drained: " if tally.drained else "stopped: ") + ", ".join(parts)
+    text = f"{'drained' if tally.drained else 'stopped'}; this worker: {', '.join(parts)}"
     return f"{text}; {tally.scheduled} scheduled for later" if tally.scheduled else text
 
 
