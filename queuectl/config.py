@@ -121,6 +121,8 @@ def template() -> str:
 
 def check(values: Mapping[str, Any]) -> Settings:
     """Make settings of what a file says. Raises InvalidSetting."""
+    if not values:
+        return Settings()
     infos = describe()
     plain = {}
     for key, value in values.items():

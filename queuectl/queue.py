@@ -23,7 +23,6 @@ from queuectl.config import check as check_settings
 from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
 from queuectl.job import SUBMITTER_FIELDS, Attempt, Job, State
 from queuectl.lookup import ClaimedPlace, Place
-from queuectl.recovery import Holder
 from queuectl.report import JobStatus, QueueStatus, WorkerStatus, job_status, newest, worker_status
 from queuectl.spool import Claim, Spool, open_spool
 
@@ -322,6 +321,8 @@ class Queue:
 
     def _change(self, place: Place, change: Callable[[Claim], tuple[Job, State]]) -> str | None:
         """Take a job, rewrite it and move it on; None if it was gone before we could."""
+        from queuectl.recovery import Holder
+
         with Holder(self.spool) as holder:
             claim = self.spool.hold(holder.name, place)
             if claim is None:

@@ -7,27 +7,8 @@ import sys
 
 import typer
 
-from queuectl.cli import check, config, dlq, enqueue, jobs, worker
-from queuectl.cli.app import app
+from queuectl.cli import app
 from queuectl.errors import QueuectlError
-
-__all__ = ["app", "main"]
-
-app.command("enqueue", cls=enqueue.EnqueueCommand)(enqueue.enqueue)
-for command in (
-    jobs.status,
-    jobs.list_,
-    jobs.show,
-    jobs.logs,
-    jobs.cancel,
-    jobs.wait,
-    jobs.purge,
-    check.check,
-):
-    app.command(command.__name__.rstrip("_"))(command)
-app.add_typer(worker.app, name="worker")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(config.app, name="config")
 
 
 def main() -> None:
@@ -38,14 +19,18 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
     try:
-        code = typer.main.get_command(app).main(
+        code = typer.main.get_command(app.app).main(
             arguments, prog_name="queuectl", standalone_mode=False
         )
         sys.stdout.flush()
     except QueuectlError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # wrong usage
-        return _fail(f"{error.format_message()} (see: queuectl --help)", error.exit_code)
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command: its help
+            print(message, file=sys.stderr)
+            return error.exit_code
+        return _fail(f"{message} (see: queuectl --help)", error.exit_code)
     except BrokenPipeError:  # `queuectl list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

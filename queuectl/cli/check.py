@@ -19,9 +19,9 @@ def check(
     as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Look for damage in the spool: jobs in two states, leftovers of the dead, strays, modes.
+    """Look for damage in the spool, and mend it.
 
-    Workers may run meanwhile. Exit status: 0 if all is well (or mended), 1 if not.
+    Jobs in two states, unreadable records, leftovers of the dead, strays, modes. Workers may run meanwhile. Exit status: 0 if all is well (or mended), 1 if not.
 
     \b
     Examples:

@@ -72,9 +72,9 @@ def enqueue(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """Enqueue a job, or many, and print the id; the job is on disk when it is printed.
+    """Enqueue a job, or many, and print the id.
 
-    Options win over what the JSON says. With `-`, stdin has one JSON object a line, or one
+    The job is on disk when its id is printed. Options win over what the JSON says. With `-`, stdin has one JSON object a line, or one
     JSON array; either all of it is enqueued or nothing.
 
     \b
@@ -116,6 +116,9 @@ def enqueue(
         print_json({"id": new}) if as_json else print(new)
     if sys.stderr.isatty() and not any(worker.alive for worker in queue.workers()):
         note("no worker is running: start one with `queuectl worker start`")
+
+
+enqueue.parser = EnqueueCommand  # type: ignore[attr-defined]
 
 
 def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) -> Job:

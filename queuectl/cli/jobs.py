@@ -73,7 +73,9 @@ def list_(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """List jobs: what is running first, then what waits, then what is over; newest first.
+    """List jobs, newest first.
+
+    What is running comes first, then what waits, then what is over.
 
     \b
     Examples:
@@ -192,9 +194,9 @@ def logs(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """Print a job's output, of its newest attempt if no other is named.
+    """Print a job's output.
 
-    `--follow` waits for a job that has not started, and goes on from attempt to attempt.
+    It is that of the newest attempt if no other is named. `--follow` waits for a job that has not started, and goes on from attempt to attempt.
 
     \b
     Examples:
@@ -231,7 +233,9 @@ def cancel(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """Cancel jobs: one that waits is dead at once, one that runs is ended by its worker.
+    """Cancel jobs that wait or run.
+
+    One that waits is dead at once, one that runs is ended by its worker.
 
     \b
     Examples:
@@ -258,7 +262,9 @@ def wait(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """Wait until jobs have ended. Exit status: 0 if all completed, 1 if any died, 124 on timeout.
+    """Wait until jobs have ended.
+
+    Exit status: 0 if all completed, 1 if any died, 124 on timeout.
 
     \b
     Examples:
@@ -299,7 +305,9 @@ def purge(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """Remove for good the jobs that ended long ago, with their logs.
+    """Remove old completed or dead jobs for good.
+
+    Their logs go with them.
 
     \b
     Examples:

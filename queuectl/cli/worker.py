@@ -152,9 +152,9 @@ def stop(
     wait: Annotated[bool, typer.Option("--wait", help="Return when they have left.")] = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Stop workers, all of them if none is named; running jobs are let end.
+    """Stop workers when their running jobs have ended.
 
-    A name may be given by any unique prefix. Works from any host that shares the spool.
+    All of them, if none is named. A name may be given by any unique prefix. Works from any host that shares the spool.
 
     \b
     Examples:
@@ -185,7 +185,7 @@ def _named(text: str, alive: list[str]) -> str:
 def list_(
     context: typer.Context, as_json: shared.JsonOption = False, spool: shared.SpoolOption = None
 ) -> None:
-    """List the workers, and what each of their slots is running.
+    """List the workers and what they run.
 
     \b
     Examples:
