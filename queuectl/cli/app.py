@@ -77,7 +77,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[arg-type] # for "did you mean"
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # for "did you mean"
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002
         """Name the commands, in the order in which help lists them."""

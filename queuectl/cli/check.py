@@ -21,7 +21,8 @@ def check(
 ) -> None:
     """Look for damage in the spool, and mend it.
 
-    Jobs in two states, unreadable records, leftovers of the dead, strays, modes. Workers may run meanwhile. Exit status: 0 if all is well (or mended), 1 if not.
+    Jobs in two states, unreadable records, leftovers of the dead, strays, modes. Workers may
+    run meanwhile. Exit status: 0 if all is well (or mended), 1 if not.
 
     \b
     Examples:

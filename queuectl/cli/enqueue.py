@@ -25,12 +25,10 @@ from queuectl.queue import Queue
 class EnqueueCommand(TyperCommand):
     """Takes all that follows `--` as a program and its arguments, whatever it looks like."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Split the line at `--`, which the parser would drop without a trace."""
-        if "--" in args:
-            at = args.index("--")
-            args, ctx.meta["program"] = args[:at], args[at + 1 :]
-        return super().parse_args(ctx, args)
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type:
+    ignore[override] """Split the line at `--`, which the parser would drop without a trace."""
+    if "--" in args: at = args.index("--") args, ctx.meta["program"] = args[:at], args[at + 1 :]
+    return super().parse_args(ctx, args)
 
 
 def enqueue(
@@ -74,8 +72,9 @@ def enqueue(
 ) -> None:
     """Enqueue a job, or many, and print the id.
 
-    The job is on disk when its id is printed. Options win over what the JSON says. With `-`, stdin has one JSON object a line, or one
-    JSON array; either all of it is enqueued or nothing.
+    The job is on disk when its id is printed. Options win over what the JSON says. With `-`,
+    stdin has one JSON object a line, or one JSON array; either all of it is enqueued or
+    nothing.
 
     \b
     Examples:

@@ -196,7 +196,8 @@ def logs(
 ) -> None:
     """Print a job's output.
 
-    It is that of the newest attempt if no other is named. `--follow` waits for a job that has not started, and goes on from attempt to attempt.
+    It is that of the newest attempt if no other is named. `--follow` waits for a job that has
+    not started, and goes on from attempt to attempt.
 
     \b
     Examples:

@@ -154,7 +154,8 @@ def stop(
 ) -> None:
     """Stop workers when their running jobs have ended.
 
-    All of them, if none is named. A name may be given by any unique prefix. Works from any host that shares the spool.
+    All of them, if none is named. A name may be given by any unique prefix. Works from any host
+    that shares the spool.
 
     \b
     Examples:
