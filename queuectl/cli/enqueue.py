@@ -25,10 +25,12 @@ from queuectl.queue import Queue
 class EnqueueCommand(TyperCommand):
     """Takes all that follows `--` as a program and its arguments, whatever it looks like."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type:
-    ignore[override] """Split the line at `--`, which the parser would drop without a trace."""
-    if "--" in args: at = args.index("--") args, ctx.meta["program"] = args[:at], args[at + 1 :]
-    return super().parse_args(ctx, args)
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Split the line at `--`, which the parser would drop without a trace."""
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["program"] = args[:at], args[at + 1 :]
+        return super().parse_args(ctx, args)
 
 
 def enqueue(
