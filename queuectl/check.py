@@ -20,7 +20,7 @@ from queuectl import clock, layout
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.fsio import kind, same_file
 from queuectl.job import State, is_id, numbered
-from queuectl.lookup import Place
+from queuectl.lookup import UNCLAIMED, Place
 from queuectl.recovery import dead_holders, recover
 from queuectl.spool import Spool
 
@@ -230,6 +230,6 @@ def _mode(path: str, allowed: int) -> _Found:
 
 def _all_places(spool: Spool) -> Iterator[Place]:
     yield from spool.claims()
-    for state in ("failed", "completed", "dead", "pending"):
+    for state in UNCLAIMED:
         for name in spool.names(state):
             yield Place(state, layout.stem(name), spool.layout.entry(state, name))

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,9 @@ from queuectl.fsio import has_writer, read_regular, same_file
 from queuectl.job import MAX_RECORD_BYTES, STATES, Job, Run, State, WorkerInfo, decode, is_id
 
 _WAITS_FOR_OTHERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+
+UNCLAIMED: tuple[State, ...] = ("failed", "completed", "dead", "pending")
+"""The states but processing; `pending` comes last, for there alone an id may not be its own."""
 
 
 class Place(Struct, frozen=True, order=True):
@@ -76,9 +79,9 @@ class Lookup:
                         path = os.path.join(self.layout.claims(name), file)
                         yield ClaimedPlace("processing", parts[0], path, name, parts[1])
 
-    def claims_of(self, job_id: str) -> list[ClaimedPlace]:
-        """Return the claims of a job of exactly this id."""
-        return [place for place in self.claims() if place.id == job_id]
+    def claims_of(self, job_id: str, worker: str | None = None) -> list[ClaimedPlace]:
+        """Return the claims of a job of exactly this id, by one worker or by all."""
+        return [place for place in self.claims(worker) if place.id == job_id]
 
     def claimants(self) -> list[str]:
         """List the names of all who have a directory of claims."""
@@ -87,12 +90,14 @@ class Lookup:
     def places(self, job_id: str) -> list[Place]:
         """Return where a job of exactly this id stands: one place, unless a file was dropped
         under an id that is taken; that one, still in `pending/`, comes last."""
-        found: list[Place] = [*self.claims_of(job_id)]
-        for state in ("failed", "completed", "dead", "pending"):
+        return [*self.claims_of(job_id), *self.unclaimed(job_id, UNCLAIMED)]
+
+    def unclaimed(self, job_id: str, states: Iterable[State]) -> Iterator[Place]:
+        """Look for a job of exactly this id in states other than processing."""
+        for state in states:
             path = self.layout.job(state, job_id)
             if os.path.lexists(path):
-                found.append(Place(state, job_id, path))
-        return found
+                yield Place(state, job_id, path)
 
     def superseded(self, place: Place, job: Job) -> bool:
         """Whether the same job stands elsewhere too, in a state that is no earlier than this one.
@@ -131,7 +136,7 @@ class Lookup:
 
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
-        for state in ("failed", "completed", "dead", "pending"):
+        for state in UNCLAIMED:
             found += [
                 Place(state, layout.stem(name), self.layout.entry(state, name))
                 for name in self.names(state)

@@ -195,7 +195,7 @@ class Queue:
         deadline = None if timeout is None else clock.monotonic() + timeout
         places = [self.spool.find(text) for text in ids]
         ended: dict[str, State] = {}
-        wake = Wake(*(self.spool.layout.states[state] for state in layout.FINISHED))
+        wake = Wake([self.spool.layout.states[state] for state in layout.FINISHED])
         try:
             wake.arm()
             while True:
@@ -232,10 +232,7 @@ class Queue:
                 raise WrongState(f"job {place.id} is {place.state} already")
             if isinstance(place, ClaimedPlace):
                 with contextlib.suppress(FileNotFoundError):
-                    self.spool.write_beside(
-                        self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel"),
-                        b"",
-                    )
+                    self._ask_to_cancel(place)
                     return "processing"
             elif self._change(place, self._cancelled):
                 return "dead"
@@ -329,6 +326,11 @@ class Queue:
                 return None
             record, target = change(claim)
             return self.spool.settle(claim, record, target)
+
+    def _ask_to_cancel(self, place: ClaimedPlace) -> None:
+        path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
+        with contextlib.suppress(FileExistsError):  # asked already
+            self.spool.disk.write(path, b"")  # made in place: that is what its worker watches for
 
     def _cancelled(self, claim: Claim) -> tuple[Job, State]:
         now = clock.now()

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from queuectl import clock, process
 from queuectl.config import Settings
-from queuectl.fsio import write_all
+from queuectl.fsio import make_locked, write_all
 from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
 from queuectl.recovery import cookie, encode
 from queuectl.spool import Claim, Spool
@@ -143,9 +143,8 @@ def _run(
 
 def _open_run_file(spool: Spool, claim: Claim) -> int:
     path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, spool.disk.file_mode)
+    fd = make_locked(path, spool.layout.staged(), spool.disk.file_mode)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOCK_FD_FLOOR)
     finally:
         os.close(fd)
@@ -156,14 +155,14 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     job = claim.job
     argv = ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command
-    environment = {
-        **os.environ,
-        **(job.env or {}),
+    ours = {
         "QUEUECTL_SPOOL": spool.layout.root,
         "QUEUECTL_JOB_ID": claim.id,
         "QUEUECTL_ATTEMPT": str(claim.attempt),
         process.RUN_VARIABLE: mark,
     }
+    extra = {**(job.env or {}), **ours}.items()
+    environment = {**os.environb, **{os.fsencode(k): os.fsencode(v) for k, v in extra}}
     return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,

@@ -12,7 +12,8 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -21,7 +22,9 @@ from queuectl.config import SettingsFile, template
 from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
 from queuectl.fsio import Disk, discard, locked, same_file
 from queuectl.job import Job, State, check_id, id_from_name, numbered
-from queuectl.lookup import Lookup, Place, Ready
+from queuectl.lookup import UNCLAIMED, Lookup, Place, Ready
+
+_P = TypeVar("_P", bound=Place)
 
 
 class Claim(Struct, frozen=True):
@@ -161,8 +164,14 @@ class Spool(Lookup):
         self, worker: str, state: State, source: str, wanted: str, attempts: int, attempt: int
     ) -> Claim | None:
         """Claim a file that was seen with so many `attempts` behind it, for one of its own."""
+        # A job that has been claimed before owns its id: only one fresh from pending/ yields.
+        owners = UNCLAIMED if state in layout.FINISHED else UNCLAIMED[:-1]
+
+        def rivals(job_id: str, holder: str | None = worker) -> list[Place]:
+            return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
+
         with self._claiming:  # the slots of this process choose one after the other
-            job_id = self._free_id(wanted, besides=source, state=state)
+            job_id = _free_id(wanted, source, rivals)
             target = self.layout.claim(worker, job_id, attempt)
             try:
                 self.disk.take(source, target)
@@ -170,12 +179,10 @@ class Spool(Lookup):
                 if os.path.lexists(source):
                     raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
                 return None
-            # Another process may have taken another file under this id in the same instant.
-            while any(
-                place.worker != worker and not same_file(place.path, target)
-                for place in self.claims_of(job_id)
-            ):
-                job_id = self._free_id(wanted, besides=target, state=state)
+            # What others hold is looked at only now: before, they could still have taken
+            # another file under this id a moment later. Whoever sees the other's yields.
+            while any(_others(self.claims_of(job_id), target)):
+                job_id = _free_id(wanted, target, lambda each: rivals(each, None))
                 target, taken = self.layout.claim(worker, job_id, attempt), target
                 self.disk.take(taken, target)
         try:
@@ -197,21 +204,6 @@ class Spool(Lookup):
     def _put_back(self, path: str, state: State, job_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._move_on(path, state, job_id)
-
-    def _free_id(self, wanted: str, *, besides: str, state: State) -> str:
-        """Return the id, or ID.2, ID.3...: the first that no other file has.
-
-        A job that has been claimed before owns its id: only one fresh from `pending/` yields.
-        """
-        number, job_id = 1, wanted
-        while any(
-            (place.state != "pending" or state in layout.FINISHED)
-            and not same_file(place.path, besides)
-            for place in self.places(job_id)
-        ):
-            number += 1
-            job_id = numbered(wanted, number)
-        return job_id
 
     # -- settle ----------------------------------------------------------------------------
 
@@ -259,7 +251,7 @@ class Spool(Lookup):
         name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
         wanted = id_from_name(name)
         try:
-            job_id = self._move_on(path, "dead", self._free_id(wanted, besides=path, state="dead"))
+            job_id = self._move_on(path, "dead", _free_id(wanted, path, self.places))
         except FileNotFoundError:
             return None
         if job_id != name:
@@ -273,7 +265,7 @@ class Spool(Lookup):
 
     def renumber(self, place: Place) -> str:
         """Give an unclaimed job whose id stands in another place too the next free number."""
-        job_id = self._free_id(place.id, besides=place.path, state="dead")
+        job_id = _free_id(place.id, place.path, self.places)
         self.disk.publish(place.path, self.layout.job(place.state, job_id))
         return job_id
 
@@ -347,6 +339,20 @@ def open_spool(root: str, *, create: bool) -> Spool:
 @contextlib.contextmanager
 def _no_lock() -> Iterator[None]:
     yield
+
+
+def _others(places: Iterable[_P], path: str) -> Iterator[_P]:
+    """Those of the places that are another file than the one at `path`."""
+    return (place for place in places if not same_file(place.path, path))
+
+
+def _free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:
+    """Return the id for the file at `path`, or ID.2, ID.3...: the first without a rival."""
+    number, job_id = 1, wanted
+    while any(_others(rivals(job_id), path)):
+        number += 1
+        job_id = numbered(wanted, number)
+    return job_id
 
 
 def _remove_tree(path: str) -> None:

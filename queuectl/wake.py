@@ -10,8 +10,9 @@ import contextlib
 import logging
 import os
 import select
-import threading
+import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from queuectl import process
@@ -25,16 +26,20 @@ log = logging.getLogger(__name__)
 
 
 class Wake:
-    """A watch over directory trees, with everything else that ends a wait.
+    """A watch over some directories, with everything else that ends a wait.
 
-    `wait` returns the paths at which something was created, moved away, moved in, or closed
-    after writing.
-    One recursive watch covers the tree: with a watch on `pending/` alone, watchdog holds each
-    rename out of it back for 0.5 s, hoping for the other half, and everything behind it too.
+    `wait` returns the paths at which something has arrived: in the directories `arrivals`, what
+    was created, moved in, or closed after writing; in the directories `creations`, only what was
+    created under its final name.
+
+    What leaves is not watched. A worker's own renames would otherwise come back to it as eight
+    events a job, which cost it half of its processor time; and watchdog holds each rename out
+    of a directory back for 0.5 s, hoping for its other half, with everything behind it.
     """
 
-    def __init__(self, *directories: str) -> None:
-        self._directories = directories
+    def __init__(self, arrivals: Sequence[str], creations: Sequence[str] = ()) -> None:
+        self._arrivals = list(arrivals)
+        self._creations = list(creations)
         self._paths: deque[str] = deque()
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -42,7 +47,6 @@ class Wake:
         self._observer: BaseObserver | None = None
         self._watched: list[os.stat_result] = []
         self._peers: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     def arm(self) -> bool:
         """Start the watch, or start it anew if it has broken; False if none can be had.
@@ -54,35 +58,26 @@ class Wake:
             return True
         self._disarm()
         from watchdog import events
-        from watchdog.observers import Observer
 
         class Handler(events.FileSystemEventHandler):
             def on_any_event(_, event: FileSystemEvent) -> None:  # noqa: N805 - self is Wake's
-                for path in (event.src_path, event.dest_path):
-                    if path:
-                        self.notify(os.fsdecode(path))
+                self.notify(os.fsdecode(event.dest_path or event.src_path))
 
-        observer = Observer()
+        created: list[type[FileSystemEvent]] = [events.FileCreatedEvent]
+        arrived = [*created, events.FileMovedEvent, events.FileClosedEvent]
+        arrived += [events.DirCreatedEvent, events.DirMovedEvent]
+        observer = _observer()
         try:
-            for directory in self._directories:
-                observer.schedule(
-                    Handler(),
-                    directory,
-                    recursive=True,
-                    event_filter=[
-                        events.FileCreatedEvent,
-                        events.FileMovedEvent,
-                        events.FileClosedEvent,
-                        events.DirCreatedEvent,
-                        events.DirMovedEvent,
-                    ],
-                )
+            for directory in self._arrivals:
+                observer.schedule(Handler(), directory, event_filter=arrived)
+            for directory in self._creations:
+                observer.schedule(Handler(), directory, event_filter=created)
             observer.start()
         except OSError as error:  # no inotify instance or watch left, or no inotify at all
             log.warning("no watch to be had (%s): looking every second", error)
             return False
         self._observer = observer
-        self._watched = [os.stat(directory) for directory in self._directories]
+        self._watched = self._stat()
         return True
 
     def notify(self, path: str | None = None) -> None:
@@ -130,13 +125,36 @@ class Wake:
         if not self._observer.is_alive() or not all(e.is_alive() for e in emitters):
             return False
         try:
-            now = [os.stat(directory) for directory in self._directories]
-            return all(map(os.path.samestat, now, self._watched))
+            return all(map(os.path.samestat, self._stat(), self._watched))
         except OSError:
             return False
+
+    def _stat(self) -> list[os.stat_result]:
+        return [os.stat(directory) for directory in (*self._arrivals, *self._creations)]
 
     def _disarm(self) -> None:
         if self._observer is not None:
             observer, self._observer = self._observer, None
             observer.stop()
             observer.join()
+
+
+def _observer() -> BaseObserver:
+    """Make an observer that, on Linux, is not told of what is moved out of a directory."""
+    from watchdog.events import FileMovedEvent
+    from watchdog.observers import Observer
+
+    if not sys.platform.startswith("linux"):
+        return Observer()
+    from watchdog.observers.api import BaseObserver
+    from watchdog.observers.inotify import InotifyEmitter
+    from watchdog.observers.inotify_c import InotifyConstants, Mask
+
+    class ArrivalEmitter(InotifyEmitter):
+        def get_event_mask_from_filter(self) -> Mask:
+            mask = super().get_event_mask_from_filter() & ~InotifyConstants.IN_MOVED_FROM
+            if FileMovedEvent not in (self._event_filter or ()):
+                mask &= ~InotifyConstants.IN_MOVED_TO
+            return Mask(mask)
+
+    return BaseObserver(ArrivalEmitter)

@@ -70,7 +70,11 @@ class Worker:
         )
         self._backlog = Backlog()
         self._unready = Unready()
-        self._wake = Wake(spool.layout.root)
+        paths = spool.layout
+        self._wake = Wake(
+            [*(paths.states[state] for state in layout.WAITING), paths.workers],
+            creations=[paths.claims(self.info.name)],
+        )
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Control] = {}
         self._stopping = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,15 @@ class Seen(NamedTuple):
 def tag_of(job: Job) -> str:
     """Return the mark that tells a test's jobs apart, whatever their ids become."""
     return str(msgspec.json.decode(job.raw["tag"]))
+
+
+def tags_of(records: Iterable[bytes]) -> set[str]:
+    """Return the marks of those of some files' contents that are a test's jobs."""
+    found = set()
+    for record in records:
+        with contextlib.suppress(InvalidJob, KeyError):
+            found.add(tag_of(decode(record)))
+    return found
 
 
 def survey(root: Path) -> tuple[dict[str, list[Seen]], list[tuple[str, str]]]:
@@ -124,10 +134,11 @@ def _torn(torn: list[tuple[str, str]], not_jobs: Mapping[str, bytes]) -> list[st
 def _rerun(tag: str, before: list[Seen], after: list[Seen]) -> list[str]:
     """An outcome that was written stands, and nothing was entered beside it by recovery."""
     wrong = []
+    written = max((len(old.job.history) for old in before), default=0)
     for old in before:
         if old.state != "processing" or not after:
             continue
         attempt = int(os.path.basename(old.path).rsplit(".", 2)[1])
-        if len(old.job.history) >= attempt and len(after[0].job.history) != len(old.job.history):
+        if len(old.job.history) >= attempt and len(after[0].job.history) != written:
             wrong.append(f"{tag}: its written outcome was followed by another")
     return wrong

@@ -100,7 +100,9 @@ def _claim_it(root: Path, ack: Ack) -> None:
     ack("claimed")
 
 
-def _claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], None]:
+def claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], None]:
+    """Take the waiting job whose file has that name, and enter an outcome without a run."""
+
     def act(root: Path, ack: Ack) -> None:
         spool = _open(root)
         with Holder(spool) as holder:
@@ -222,13 +224,13 @@ OPERATIONS = [
     Operation("publish a batch", _publish_batch, {tag: {"absent", "pending"} for tag in NEW},
               {tag: {"pending"} for tag in NEW}),
     Operation("claim", _claim_it, {"waits": {"pending", "failed"}}, {"waits": {"failed"}}),
-    Operation("settle to done", _claim_and_settle("waits", "ok"),
+    Operation("settle to done", claim_and_settle("waits", "ok"),
               {"waits": {"pending", "failed", "completed"}}, {"waits": {"completed"}}),
-    Operation("settle to failed", _claim_and_settle("waits", "failed"),
+    Operation("settle to failed", claim_and_settle("waits", "failed"),
               {"waits": {"pending", "failed"}}, {"waits": {"failed"}}),
-    Operation("settle to dead", _claim_and_settle("waits", "cancelled"),
+    Operation("settle to dead", claim_and_settle("waits", "cancelled"),
               {"waits": {"pending", "failed", "dead"}}, {"waits": {"dead"}}),
-    Operation("settle to pending", _claim_and_settle("waits", "interrupted"),
+    Operation("settle to pending", claim_and_settle("waits", "interrupted"),
               {"waits": {"pending", "failed"}}, {"waits": {"pending"}}),
     Operation("settle onto a taken name", _settle_onto_another,
               {"waits": {"pending", "failed", "completed"}, "other": {"absent", "completed"}},

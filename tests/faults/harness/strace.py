@@ -26,6 +26,7 @@ CHANGING = (
     "open,openat,write,pwrite64,ftruncate,fsync,fdatasync,syncfs,sync_file_range,rename,renameat,"
     "renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,flock"
 )
+WRITING = f"close,fcntl,dup,dup2,lseek,{CHANGING}"
 _LINE = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)")
 
 
@@ -59,6 +60,13 @@ def record(act: Callable[[], None], root: Path, log: Path) -> list[Call]:
                 changes = name in CHANGING.split(",") and ("open" not in name or "O_CREAT" in line)
                 calls.append(Call(name, counts[name], line[:160], changes))
     return calls
+
+
+def transcript(act: Callable[[], None], log: Path) -> list[str]:
+    """Run `act` whole and return its calls that write or sync, all strings whole and as hex."""
+    end = _run(act, ["-xx", "-s", str(1 << 22), "-o", str(log), "-e", f"trace={WRITING}"])
+    assert end == End(False, 0), f"the operation itself fails: {end}"
+    return log.read_text().splitlines()
 
 
 def run_with(act: Callable[[], None], call: Call, fault: str, log: Path) -> End:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from faults.harness.disks import LoopDisk
-from faults.harness.invariants import violations
+from faults.harness.effects import Effects
+from faults.harness.invariants import tags_of, violations
 from faults.harness.operations import BYSTANDERS, Operation, make_spool
-from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with
+from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
 
 class Result(NamedTuple):
@@ -58,6 +59,28 @@ class Bench:
         end = run_plain(self._act)
         return Result(1, [f"{self.operation.name}, unbroken: {line}" for line in self._judge(end)])
 
+    def effects(self) -> Effects:
+        """Do the operation unbroken and list what it did to the spool's files and directories."""
+        self._place(self._template)
+        effects = Effects(self.root, self._acks)
+        effects.follow(transcript(self._act, self._log))
+        return effects
+
+    def judge(self, acked: bool, nameless: Collection[bytes] = ()) -> Iterator[str]:
+        """Recover what stands in the spool now and name all that is not as it must be.
+
+        `nameless` has the contents of files that the disk itself has lost the names of: only
+        they may be absent, whatever the operation says.
+        """
+        operation = self.operation
+        expected = operation.acked if acked else operation.cut
+        allowed = {tag: {state} for tag, state in BYSTANDERS.items()} | dict(expected)
+        for tag in tags_of(nameless):
+            allowed[tag] = allowed[tag] | {"absent"}
+        not_jobs = {k: data for k, data in operation.not_jobs.items() if data not in nameless}
+        yield from violations(self.root, allowed=allowed, not_jobs=not_jobs)
+        yield from operation.more(self.root, acked)
+
     def _act(self) -> None:
         acks = os.open(self._acks, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self.operation.act(self.root, lambda text: os.write(acks, f"{text}\n".encode()) and None)
@@ -76,11 +99,7 @@ class Bench:
         acked = self._acks.exists() and self._acks.stat().st_size > 0
         if self._disk:
             self._disk.cut_power()
-        operation = self.operation
-        expected = operation.acked if acked else operation.cut
-        allowed = {tag: {state} for tag, state in BYSTANDERS.items()} | dict(expected)
-        yield from violations(self.root, allowed=allowed, not_jobs=operation.not_jobs)
-        yield from operation.more(self.root, acked)
+        yield from self.judge(acked)
 
 
 Figures = Callable[[str, Result], None]
