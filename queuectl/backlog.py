@@ -132,6 +132,10 @@ class Unready:
         self._since[state, name] = (seen.version, since)
         return now - since >= quiet_period
 
+    def add(self, state: State, name: str) -> None:
+        """Note a file that cannot be taken yet, for a reason that is not in it."""
+        self._since[state, name] = ((), clock.monotonic())
+
     def forget(self, state: State, name: str) -> None:
         """The file is gone, or has become a job."""
         self._since.pop((state, name), None)

@@ -193,7 +193,7 @@ def _orphans(spool: Spool) -> _Found:
     """Logs and reasons whose job is gone. They are kept: only their reader knows their worth."""
     for name in os.listdir(spool.layout.logs):
         parts = layout.parse_log(name)
-        path = os.path.join(spool.layout.logs, name)
+        path = spool.layout.in_logs(name)
         if parts is None:
             yield Finding("stray", path, "no attempt's log"), None
         elif not spool.places(parts[0]) and os.path.lexists(path):
@@ -208,9 +208,10 @@ def _orphans(spool: Spool) -> _Found:
 
 def _modes(spool: Spool) -> _Found:
     """Directories and files that are more open than the spool."""
+    dropped = {spool.layout.states["pending"], spool.layout.states["dead"]}  # by anyone, as is
     for directory in spool.layout.directories:
         yield from _mode(directory, spool.dir_mode)
-        for entry in os.scandir(directory):
+        for entry in os.scandir(directory) if directory not in dropped else ():
             if not entry.is_symlink() and os.path.lexists(entry.path):
                 yield from _mode(entry.path, spool.dir_mode)
 

@@ -16,18 +16,26 @@ monotonic = time.monotonic
 now = time.time
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_FIRST_SECOND, _LAST_SECOND = -62135596800.0, 253402300799.0  # of the years 1 and 9999
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?", re.ASCII)
 
 
 def format_timestamp(seconds: float) -> str:
-    """Write seconds since the epoch as RFC 3339 in UTC: `2026-11-24T03:15:07.250000Z`."""
-    stamp = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    """Write seconds since the epoch as RFC 3339 in UTC: `2026-11-24T03:15:07.250000Z`.
+
+    What the calendar cannot show is cut to it: a file's time may be absurd. Raises
+    InvalidInput for what is no number.
+    """
+    if seconds != seconds:
+        raise InvalidInput("a time is a number of seconds")
+    within = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
+    stamp = datetime.fromtimestamp(within, UTC).isoformat(timespec="microseconds")
     return stamp.removesuffix("+00:00") + "Z"
 
 

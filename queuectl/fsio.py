@@ -39,11 +39,9 @@ class Disk:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a new file and force its bytes to disk; nothing is left of it on failure."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.file_mode)
+        fd = create(path, os.O_WRONLY | os.O_EXCL, self.file_mode)
         try:
             try:
-                if self.file_mode != 0o600:
-                    os.fchmod(fd, self.file_mode)  # what the spool grants, whatever the umask
                 write_all(fd, data)
                 self._fsync(fd, path)
             finally:
@@ -166,6 +164,19 @@ class Disk:
             raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
 
 
+def create(path: str, flags: int, mode: int) -> int:
+    """Open a file, making it if need be with exactly this mode; symbolic links are refused.
+
+    The umask may only take away from a mode, so it is set once more where it grants something
+    to others; a file that is another's keeps the mode it has.
+    """
+    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    if mode & 0o077:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(fd, mode)
+    return fd
+
+
 def write_all(fd: int, data: bytes) -> None:
     """Write every byte: a short write is no error, only the first part."""
     view = memoryview(data)
@@ -195,6 +206,7 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
 def kind(mode: int) -> str:
     """Name what a mode says a thing is, for messages."""
     for test, name in (
+        (stat.S_ISREG, "a file"),
         (stat.S_ISDIR, "a directory"),
         (stat.S_ISLNK, "a symbolic link"),
         (stat.S_ISFIFO, "a FIFO"),
@@ -237,13 +249,23 @@ def discard(path: str) -> None:
         os.unlink(path)
 
 
+def discard_tree(path: str) -> None:
+    """Remove a file, or a directory with all that is in it, if it is there."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        discard(path)
+
+
 def make_locked(path: str, staged: str, mode: int) -> int:
     """Make a lock file that nobody has ever seen unlocked, and return its descriptor.
 
     It is locked under its temporary name and then renamed: a lock belongs to the file, not to
     its name. The lock is held until every copy of the descriptor is closed.
     """
-    fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         os.rename(staged, path)
@@ -254,13 +276,16 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     return fd
 
 
-def try_lock(path: str, *, create: bool = False, mode: int = 0o600) -> int | None:
+def try_lock(path: str, *, make_with: int | None = None) -> int | None:
     """Take a file's lock without waiting; None while another holds it.
 
-    Raises FileNotFoundError if the file is gone, also if it went while we took the lock.
+    `make_with` is the mode to make it with if it is not there. Raises FileNotFoundError if the
+    file is gone, also if it went while we took the lock.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    fd = os.open(path, flags, mode)
+    if make_with is not None:
+        fd = create(path, os.O_RDWR, make_with)
+    else:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(fd).st_ino:
@@ -277,7 +302,7 @@ def try_lock(path: str, *, create: bool = False, mode: int = 0o600) -> int | Non
 @contextlib.contextmanager
 def locked(path: str, mode: int) -> Iterator[None]:
     """Hold a lock file's lock, waiting for it; the file stays, so that all lock the same one."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    fd = create(path, os.O_RDWR, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -357,4 +382,8 @@ def _rename_exclusive(source: str, target: str) -> None:
         os.rename(source, target)
         return
     os.link(source, target, follow_symlinks=False)
-    os.unlink(source)
+    try:
+        os.unlink(source)
+    except OSError:
+        discard(target)  # not both: whoever tries again would find its own file in the way
+        raise

@@ -16,7 +16,7 @@ from itertools import islice
 
 from queuectl import clock, layout
 from queuectl.errors import QueuectlError, SpoolUnusable
-from queuectl.fsio import discard
+from queuectl.fsio import discard_tree
 from queuectl.job import State
 from queuectl.recovery import recover
 from queuectl.spool import Spool
@@ -122,12 +122,14 @@ class Housekeeper:
         mtime = os.stat(self.spool.layout.states[state]).st_mtime_ns
         if self._mtimes.get(state) == mtime:
             return
+        complete = mtime / 1e9 < before - MTIME_TICK
         for name in self.spool.names(state):
             if self._closed:
                 return
             if not self._knows(state, name):
                 self._look(state, name)
-        if mtime / 1e9 < before - MTIME_TICK:
+                complete = complete and self._knows(state, name)
+        if complete:
             self._mtimes[state] = mtime
 
     def _sweep(self) -> None:
@@ -136,7 +138,7 @@ class Housekeeper:
         for path in self.spool.leftovers():
             with contextlib.suppress(FileNotFoundError):
                 if os.lstat(path).st_mtime < limit:
-                    discard(path)
+                    discard_tree(path)
         settings = self.spool.settings.last_good
         retention: dict[State, float | None] = {
             "completed": settings.keep_done,

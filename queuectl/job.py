@@ -8,6 +8,7 @@ no float can hold) comes through every rewrite unchanged.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +23,8 @@ MAX_JOB_BYTES = 1 << 20
 """The size limit of a job file, its history not counted: a job that retries may grow."""
 MAX_RECORD_BYTES = 16 << 20
 """The most that is ever read of a record, history and all: about 40,000 attempts."""
+MAX_DEPTH = 100
+"""Levels of nesting: well within what every reader and writer of JSON can do."""
 MAX_ERROR_CHARS = 1000
 
 State = Literal["pending", "processing", "completed", "failed", "dead"]
@@ -180,6 +183,7 @@ def decode(data: bytes, *, created_at: str | None = None) -> Job:
     try:
         data.decode()
         raw = _decode_raw(data)
+        _refuse_depth(data)
     except UnicodeDecodeError as error:
         raise NotJson(f"not UTF-8: byte {error.start}") from None
     except RecursionError:
@@ -189,15 +193,15 @@ def decode(data: bytes, *, created_at: str | None = None) -> Job:
     except msgspec.DecodeError as error:
         raise NotJson(f"not a JSON object: {_plain(error)}" if data.strip() else "empty") from None
     raw.pop("state", None)
+    for key in FIELDS:
+        if bytes(raw.get(key, b"")) == b"null":
+            del raw[key]  # as good as absent
     try:
         fields = _decode_fields(data)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidJob(_plain(error)) from None
-    if (
-        len(data) > MAX_JOB_BYTES
-        and len(data) - len(bytes(raw.get("history", b""))) > MAX_JOB_BYTES
-    ):
-        raise InvalidJob(f"{len(data):,} bytes: a job file has at most {MAX_JOB_BYTES:,}")
+    if (size := _size(data, raw)) > MAX_JOB_BYTES:
+        raise InvalidJob(f"{size:,} bytes: a job file has at most {MAX_JOB_BYTES:,}")
     job = Job(**{name: getattr(fields, name) for name in FIELDS}, raw=raw)
     _check(job)
     return job.evolve(created_at=created_at) if created_at and not job.created_at else job
@@ -205,9 +209,11 @@ def decode(data: bytes, *, created_at: str | None = None) -> Job:
 
 def build(fields: Mapping[str, Any]) -> Job:
     """Make a record from a mapping of Python values, checked as a file would be."""
+    given = {name: value for name, value in fields.items() if value is not None}
     try:
-        data = msgspec.json.encode({k: v for k, v in fields.items() if v is not None})
-    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeError) as error:
+        text = json.dumps(given, ensure_ascii=False, allow_nan=False)  # msgspec makes NaN null
+        data = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJob(f"not a JSON value: {error}") from None
     return decode(data)
 
@@ -216,6 +222,10 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of the job file, made from the types in this module."""
     _, parts = msgspec.json.schema_components([JobFields], ref_template="#/$defs/{name}")
     job = parts.pop("JobFields")
+    for name in _DEFAULTS:  # null is as good as absent, for all that is not required
+        spec = job["properties"][name]
+        about = {key: spec.pop(key) for key in ("description", "default")}
+        job["properties"][name] = {**about, "anyOf": [spec, {"type": "null"}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "queuectl job file, format 1",
@@ -248,6 +258,25 @@ def numbered(job_id: str, number: int) -> str:
     """Return `ID.2`, `ID.3`...: the name of a job whose id is taken, within an id's length."""
     suffix = f".{number}"
     return job_id[: 100 - len(suffix)] + suffix
+
+
+def _size(data: bytes, raw: Mapping[str, Raw]) -> int:
+    """Measure a record without its history, and without the white space we may have added."""
+    if len(data) <= MAX_JOB_BYTES:
+        return len(data)
+    submitted = {name: value for name, value in raw.items() if name != "history"}
+    return len(msgspec.json.format(msgspec.json.encode(submitted), indent=-1))
+
+
+def _refuse_depth(data: bytes) -> None:
+    """Refuse what is nested so deeply that it could be read here but not written elsewhere."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in re.findall(rb'"(?:[^"\\]|\\.)*"|[][{}]', data):
+        depth += (bracket in (b"[", b"{")) - (bracket in (b"]", b"}"))
+        if depth > MAX_DEPTH:
+            raise RecursionError
 
 
 def _check(job: JobFields) -> None:

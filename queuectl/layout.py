@@ -28,9 +28,6 @@ FINISHED: Final[tuple[State, ...]] = ("completed", "dead")
 LEFTOVER_SECONDS = 36 * 3600
 """How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
 
-MARKER = "pending"
-"""A directory that has this one in it is a spool."""
-
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
@@ -53,7 +50,8 @@ class Layout:
     def directories(self) -> list[str]:
         """Every directory of the spool, in the order in which they are made.
 
-        The marker is the first: whoever dies in the middle leaves a spool, to be made whole.
+        `pending/`, which tells a spool, is the first: whoever dies in the middle leaves one that
+        can be made whole.
         """
         return [*self.states.values(), self.tmp, self.logs, self.workers]
 
@@ -76,6 +74,18 @@ class Layout:
     def claim(self, worker: str, job_id: str, attempt: int, ending: str = "json") -> str:
         """The path of a claimed job, or of its `run` or `cancel` file."""
         return os.path.join(self.processing, worker, f"{check_id(job_id)}.{attempt}.{ending}")
+
+    def in_claims(self, worker: str, name: str) -> str:
+        """The path of a file as it was listed among a worker's claims."""
+        return os.path.join(self.processing, worker, name)
+
+    def in_logs(self, name: str) -> str:
+        """The path of a file as it was listed in `logs/`."""
+        return os.path.join(self.logs, name)
+
+    def in_workers(self, name: str) -> str:
+        """The path of a file as it was listed in `workers/`."""
+        return os.path.join(self.workers, name)
 
     def log(self, job_id: str, attempt: int) -> str:
         """The path of an attempt's output."""

@@ -13,13 +13,15 @@ from msgspec import Struct
 
 from queuectl import clock, layout
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.fsio import has_writer, read_regular, same_file
+from queuectl.fsio import has_writer, read_regular, same_file, try_lock
 from queuectl.job import MAX_RECORD_BYTES, STATES, Job, Run, State, WorkerInfo, decode, is_id
 
 _WAITS_FOR_OTHERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 
 UNCLAIMED: tuple[State, ...] = ("failed", "completed", "dead", "pending")
 """The states but processing; `pending` comes last, for there alone an id may not be its own."""
+
+_PRECEDENCE = {state: rank for rank, state in enumerate(("processing", *UNCLAIMED))}
 
 
 class Place(Struct, frozen=True, order=True):
@@ -71,12 +73,33 @@ class Lookup:
 
     def claims(self, worker: str | None = None) -> Iterator[ClaimedPlace]:
         """List the claimed jobs, of one worker or of all."""
+        return self._claimed("json", worker)
+
+    def runs(self, worker: str | None = None) -> Iterator[ClaimedPlace]:
+        """List the run files. One without its job is left of a command whose job was moved."""
+        return self._claimed("run", worker)
+
+    def still_runs(self, job_id: str) -> bool:
+        """Whether a command of this job is alive: whether something holds a run file's lock.
+
+        A job that was moved out of `processing/` by hand may be waiting while it still runs.
+        """
+        for place in self.runs():
+            if place.id == job_id:
+                with contextlib.suppress(OSError):
+                    lock = try_lock(place.path)
+                    if lock is None:
+                        return True
+                    os.close(lock)
+        return False
+
+    def _claimed(self, ending: str, worker: str | None) -> Iterator[ClaimedPlace]:
         for name in [worker] if worker else self.claimants():
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 for file in os.listdir(self.layout.claims(name)):
                     parts = layout.parse_claim(file)
-                    if parts and parts[2] == "json":
-                        path = os.path.join(self.layout.claims(name), file)
+                    if parts and parts[2] == ending:
+                        path = self.layout.in_claims(name, file)
                         yield ClaimedPlace("processing", parts[0], path, name, parts[1])
 
     def claims_of(self, job_id: str, worker: str | None = None) -> list[ClaimedPlace]:
@@ -89,8 +112,17 @@ class Lookup:
 
     def places(self, job_id: str) -> list[Place]:
         """Return where a job of exactly this id stands: one place, unless a file was dropped
-        under an id that is taken; that one, still in `pending/`, comes last."""
-        return [*self.claims_of(job_id), *self.unclaimed(job_id, UNCLAIMED)]
+        under an id that is taken; that one, still in `pending/`, comes last.
+
+        The states are looked at in the order in which jobs move, and once more before it is
+        believed that there is none: one that moves on meanwhile is not missed.
+        """
+        for _ in range(2):
+            waiting = [*self.unclaimed(job_id, ("pending", "failed"))]
+            found = [*self.claims_of(job_id), *self.unclaimed(job_id, layout.FINISHED)]
+            if waiting or found:
+                break
+        return sorted([*found, *waiting], key=lambda place: _PRECEDENCE[place.state])
 
     def unclaimed(self, job_id: str, states: Iterable[State]) -> Iterator[Place]:
         """Look for a job of exactly this id in states other than processing."""
@@ -122,11 +154,13 @@ class Lookup:
 
         Raises NoSuchJob, AmbiguousId.
         """
-        for _ in range(3):  # a job may move on while we look for it
-            if (exact := is_id(text)) and (places := self.places(text)):
+        if is_id(text):
+            if places := self.places(text):
                 return places[0]
-            begun = self._beginning_with(text) if exact else []
+            begun = self._beginning_with(text)
             ids = sorted({place.id for place in begun})
+            if text in ids:  # it has just come back to where we had looked
+                return next(place for place in begun if place.id == text)
             if len(ids) > 1:
                 shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
                 raise AmbiguousId(f"{len(ids)} jobs have an id that begins with {text}: {shown}")
@@ -134,13 +168,19 @@ class Lookup:
                 return begun[0]
         raise NoSuchJob(f"no job {text!r} in {self.layout.root}: `queuectl list` shows them all")
 
+    def find_exactly(self, job_id: str) -> Place:
+        """Return where the job of this id stands. Raises NoSuchJob."""
+        if places := self.places(job_id):
+            return places[0]
+        raise NoSuchJob(f"job {job_id} is not there any more")
+
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
         for state in UNCLAIMED:
             found += [
                 Place(state, layout.stem(name), self.layout.entry(state, name))
                 for name in self.names(state)
-                if name.startswith(text) and is_id(layout.stem(name))
+                if layout.stem(name).startswith(text) and is_id(layout.stem(name))
             ]
         return found
 
@@ -194,7 +234,7 @@ class Lookup:
         for name in sorted(os.listdir(self.layout.workers)):
             if layout.is_job_name(name):
                 with contextlib.suppress(OSError, msgspec.DecodeError):
-                    data, _ = read_regular(os.path.join(self.layout.workers, name), 65536)
+                    data, _ = read_regular(self.layout.in_workers(name), 65536)
                     found.append(msgspec.json.decode(data, type=WorkerInfo))
         return found
 
@@ -205,23 +245,41 @@ class Lookup:
         for name in os.listdir(self.layout.workers):
             lock = self.layout.worker(name.removesuffix(".log"), "lock")
             if name.endswith(".log") and not os.path.lexists(lock):
-                yield os.path.join(self.layout.workers, name)
+                yield self.layout.in_workers(name)
+
+    def _rejected_at(self, place: Place) -> float:
+        if place.state != "dead" or not is_id(place.id):
+            return 0.0
+        try:
+            return os.stat(self.layout.reason(place.id)).st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def older(self, state: State, seconds: float) -> Iterator[Place]:
-        """List the files of a state that were last written more than so many seconds ago."""
+        """List the files that came into a state more than so many seconds ago.
+
+        That is when we last wrote it; of a file that was rejected, when we wrote the reason.
+        """
         limit = clock.now() - seconds
         with os.scandir(self.layout.states[state]) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
-                    if (
-                        layout.is_job_name(entry.name)
-                        and entry.stat(follow_symlinks=False).st_mtime < limit
-                    ):
-                        yield Place(state, layout.stem(entry.name), entry.path)
+                    if not layout.is_job_name(entry.name):
+                        continue
+                    if entry.stat(follow_symlinks=False).st_mtime >= limit:
+                        continue
+                    place = Place(state, layout.stem(entry.name), entry.path)
+                    if self._rejected_at(place) < limit:
+                        yield place
 
 
 def _progress(job: Job) -> tuple[int, str]:
     return len(job.history), job.updated_at or ""
+
+
+def version_of(found: os.stat_result) -> tuple[int, ...]:
+    """What stays equal while a file is the same and nobody changes it."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode
 
 
 def _unfit(path: str, error: Exception) -> Unfit | None:
@@ -232,5 +290,4 @@ def _unfit(path: str, error: Exception) -> Unfit | None:
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     if stat.S_ISLNK(found.st_mode):
         reason = "is a symbolic link, not a file"
-    version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
-    return Unfit(reason, version, stat.S_ISREG(found.st_mode) and has_writer(path))
+    return Unfit(reason, version_of(found), stat.S_ISREG(found.st_mode) and has_writer(path))

@@ -125,9 +125,16 @@ def _holds(pid: int, lock: tuple[int, int] | None) -> bool:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 held = os.stat(f"/proc/{pid}/fd/{fd}")
-                if (held.st_dev, held.st_ino) == lock:
+                if (held.st_dev, held.st_ino) == lock and _may_write(pid, fd):
                     return True
     return False
+
+
+def _may_write(pid: int, fd: str) -> bool:
+    """Whether a descriptor was opened for writing, as the inherited one is: readers only look."""
+    with open(f"/proc/{pid}/fdinfo/{fd}") as file:
+        flags = next(line for line in file if line.startswith("flags:"))
+    return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from queuectl import job as job_module
 from queuectl.config import Settings, describe, setting_named
 from queuectl.config import check as check_settings
 from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
+from queuectl.fsio import discard
 from queuectl.job import SUBMITTER_FIELDS, Attempt, Job, State
 from queuectl.lookup import ClaimedPlace, Place
 from queuectl.report import JobStatus, QueueStatus, WorkerStatus, job_status, newest, worker_status
@@ -28,6 +30,8 @@ from queuectl.spool import Claim, Spool, open_spool
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
 """The order in which the states are listed: what goes on before what is over."""
+LONGEST_DELAY = 1e10
+"""Seconds, 300 years: what is later is a mistake in the units."""
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often `wait` looks at the directories when no event tells it to."""
 
@@ -82,6 +86,8 @@ class Queue:
         if delay is not None:
             if run_at is not None:
                 raise InvalidInput("delay and run_at exclude each other")
+            if not 0 <= delay <= LONGEST_DELAY:
+                raise InvalidInput(f"delay: seconds from 0 to {LONGEST_DELAY:g}, not {delay}")
             run_at = clock.format_timestamp(clock.now() + delay)
         if isinstance(run_at, datetime):
             run_at = clock.format_timestamp(run_at.timestamp())
@@ -120,12 +126,12 @@ class Queue:
         self, jobs: Iterable[Job], *, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         """Enqueue many job records. See `enqueue_many`."""
-        now = clock.now()
+        start = round(clock.now() * 1e6)
 
         def fresh() -> Iterator[tuple[Job, bool]]:
             for number, job in enumerate(jobs):
                 # A microsecond apart, so that "oldest first" is the order of the batch.
-                yield _fresh(job, now + number * 1e-6), job.id is not None
+                yield _fresh(job, (start + number) / 1e6), job.id is not None
                 if progress is not None:
                     progress(number + 1)
 
@@ -142,9 +148,11 @@ class Queue:
 
     def get(self, id: str) -> JobStatus:  # noqa: A002
         """Return a job by its id or a unique prefix of it. Raises NoSuchJob, AmbiguousId."""
-        for _ in range(3):
-            if status := job_status(self.spool, self.spool.find(id)):
+        place = self.spool.find(id)
+        for _ in range(5):
+            if status := job_status(self.spool, place):
                 return status
+            place = self.spool.find_exactly(place.id)
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
     def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
@@ -201,7 +209,7 @@ class Queue:
             while True:
                 for place in places:
                     if place.id not in ended:
-                        state = self.spool.find(place.id).state
+                        state = self.spool.find_exactly(place.id).state
                         if state in layout.FINISHED:
                             ended[place.id] = state
                 if progress is not None:
@@ -226,16 +234,20 @@ class Queue:
         Returns "dead", or "processing" if its worker has been asked. Raises NoSuchJob,
         AmbiguousId, WrongState if it has ended already.
         """
-        for _ in range(3):
-            place = self.spool.find(id)
+        job_id = self.spool.find(id).id
+        for _ in range(50):
+            place = self.spool.find_exactly(job_id)
             if place.state in layout.FINISHED:
                 raise WrongState(f"job {place.id} is {place.state} already")
-            if isinstance(place, ClaimedPlace):
+            if not isinstance(place, ClaimedPlace):
+                if self._change(place, self._cancelled):
+                    return "dead"
+            elif place.attempt > self._attempts(place):
                 with contextlib.suppress(FileNotFoundError):
                     self._ask_to_cancel(place)
                     return "processing"
-            elif self._change(place, self._cancelled):
-                return "dead"
+            else:  # held by another command, or about to be moved on: a matter of milliseconds
+                time.sleep(0.02)
         raise WrongState(f"job {id!r} keeps moving: try again")
 
     def retry(self, id: str) -> str:  # noqa: A002
@@ -248,6 +260,7 @@ class Queue:
         if place.state not in ("dead", "failed"):
             raise WrongState(f"job {place.id} is {place.state}, not dead")
         if kept := self._change(place, self._retried):
+            discard(self.spool.layout.reason(place.id))
             return kept
         raise WrongState(f"job {place.id} has just moved: look again")
 

@@ -40,9 +40,13 @@ class Holder:
         self._lock = make_locked(
             paths.worker(self.name, "lock"), paths.staged(), spool.disk.file_mode
         )
-        if info:
-            spool.write_beside(paths.worker(self.name, "json"), encode(info))
-        spool.disk.make_dir(paths.claims(self.name), spool.dir_mode)
+        try:
+            if info:
+                spool.write_beside(paths.worker(self.name, "json"), encode(info))
+            spool.disk.make_dir(paths.claims(self.name), spool.dir_mode)
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Give the right up; claims that are still there are left to recovery."""
@@ -81,7 +85,7 @@ def dead_holders(spool: Spool) -> Iterator[str]:
     for name in sorted(locks | claimants):
         path = spool.layout.worker(name, "lock")
         try:
-            lock = try_lock(path, create=name in claimants, mode=spool.disk.file_mode)
+            lock = try_lock(path, make_with=spool.disk.file_mode if name in claimants else None)
         except OSError:
             continue
         if lock is None:
@@ -108,7 +112,8 @@ def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
         with contextlib.suppress(OSError):
-            _strike_off(spool, name)
+            if all(_nothing_runs(spool, place, grace) for place in spool.runs(name)):
+                _strike_off(spool, name)
     return moved
 
 
@@ -126,9 +131,9 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        return spool.pass_on(claim, retry.resume(job, policy))
+        return spool.pass_on(claim, retry.resume(job, place.attempt, policy))
     run = spool.read_run(place)
-    if not _nothing_runs(spool, place, run, grace):
+    if not _nothing_runs(spool, place, grace):
         return None
     now = clock.now()
     cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
@@ -147,8 +152,9 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     return spool.settle(claim, record, target)
 
 
-def _nothing_runs(spool: Spool, place: ClaimedPlace, run: Run | None, grace: float) -> bool:
+def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
     """End what is left of a dead worker's command; True when nothing of it can be running."""
+    run = spool.read_run(place)
     path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
     try:
         found = os.stat(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import json
 import os
 from typing import Any
 
@@ -22,7 +23,8 @@ MAX_REASON_BYTES = 4096
 class JobStatus(Struct, frozen=True):
     """A job as it stands now.
 
-    `job` is None if the file is no valid job; then `problem` says why. `worker`, `slot`, `pid`
+    `job` is None if the file cannot be read as one. `problem` says why it was taken for none:
+    it is not valid, or not from somebody whose jobs are run. `worker`, `slot`, `pid`
     and `started_at` are known while it runs.
     """
 
@@ -36,13 +38,20 @@ class JobStatus(Struct, frozen=True):
     pid: int | None = None
     started_at: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as one JSON object: the record with `id`, `state` and `path` added."""
-        record = msgspec.json.decode(self.job.encode()) if self.job else {}
+    def to_json(self) -> msgspec.Raw:
+        """Return it as one JSON object: the record, to the letter, with `id`, `state`, `path`."""
         about = {name: getattr(self, name) for name in ("problem", "worker", "slot", "pid")}
         about["running_since"] = self.started_at
         known = {name: value for name, value in about.items() if value is not None}
-        return {**record, "id": self.id, "state": self.state, "path": self.path, **known}
+        place = {"id": self.id, "state": self.state, "path": self.path}
+        return msgspec.Raw(
+            msgspec.json.encode({**(self.job.raw if self.job else {}), **place, **known})
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `to_json` says as Python values; a number too large for a float is inf."""
+        found: dict[str, Any] = json.loads(bytes(self.to_json()))
+        return found
 
 
 class SlotStatus(Struct, frozen=True):
@@ -92,13 +101,13 @@ def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]
 
 def job_status(spool: Lookup, place: Place) -> JobStatus | None:
     """Read a job where it was just seen; None if it has moved on."""
-    job, problem = None, None
+    job, problem = None, _reason(spool, place)
     try:
         job = spool.read(place.path)[0]
     except FileNotFoundError:
         return None
     except (InvalidJob, OSError) as error:
-        problem = _reason(spool, place) or str(error)
+        problem = problem or str(error)
     status = JobStatus(place.id, place.state, place.path, job, problem)
     if not isinstance(place, ClaimedPlace):
         return status

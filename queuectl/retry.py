@@ -113,9 +113,13 @@ def conclude(
     return job.with_attempt(entry, **changes), place_of(decision)
 
 
-def resume(job: Job, policy: RetryPolicy) -> State:
-    """Return the state that a job goes to whose last outcome is written, but not acted on."""
+def resume(job: Job, attempt: int, policy: RetryPolicy) -> State:
+    """Return the state that a claimed job goes to of which nothing runs.
+
+    `attempt` is the number that it was claimed under: that of an attempt whose outcome is
+    written, but not acted on; or 0, for a job from `pending/` that was to be changed.
+    """
     last = job.last_attempt
-    if last is None:
+    if last is None or (attempt == 0 and last.outcome != "cancelled"):
         return "pending"
     return place_of(decide(last.outcome, job.attempts, job.max_retries, policy))

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from queuectl import clock, process
 from queuectl.config import Settings
-from queuectl.fsio import make_locked, write_all
+from queuectl.fsio import create, make_locked, write_all
 from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
 from queuectl.recovery import cookie, encode
 from queuectl.spool import Claim, Spool
@@ -34,6 +34,7 @@ LOCK_FD_FLOOR = 64
 
 _OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _NO_PATIENCE_SECONDS = 0.02
+_LONGEST_POLL = 3600.0  # seconds; poll(2) takes an int of milliseconds, 24.8 days
 
 StopReason = Literal["cancelled", "interrupted"]
 
@@ -81,11 +82,7 @@ def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Cont
         started_at=clock.format_timestamp(clock.now()),
         log=spool.layout.relative(log_path),
     )
-    log = os.open(
-        log_path,
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
-        spool.disk.file_mode,
-    )
+    log = create(log_path, os.O_WRONLY | os.O_APPEND, spool.disk.file_mode)
     try:
         if control.reason:
             entry = _conclude(entry, control.reason, None, None)
@@ -206,7 +203,8 @@ def _wait(
                 return "timeout"
             if ended is None:
                 left = min(left or _NO_PATIENCE_SECONDS, _NO_PATIENCE_SECONDS)
-            ready = {fd for fd, _ in poll.poll(None if left is None else left * 1000 + 1)}
+            patience = _LONGEST_POLL if left is None else min(left, _LONGEST_POLL)
+            ready = {fd for fd, _ in poll.poll(patience * 1000 + 1)}
             if ended in ready or (ended is None and command.poll() is not None):
                 return None
             if control.fileno() in ready:

@@ -20,9 +20,10 @@ from msgspec import Struct
 from queuectl import layout
 from queuectl.config import SettingsFile, template
 from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import Disk, discard, locked, same_file
+from queuectl.fsio import Disk, discard, discard_tree, locked, same_file
 from queuectl.job import Job, State, check_id, id_from_name, numbered
-from queuectl.lookup import UNCLAIMED, Lookup, Place, Ready
+from queuectl.lookup import UNCLAIMED, ClaimedPlace, Lookup, Place, Ready, Unfit, version_of
+from queuectl.retry import resume
 
 _P = TypeVar("_P", bound=Place)
 
@@ -151,14 +152,16 @@ class Spool(Lookup):
     def hold(self, holder: str, place: Place) -> Claim | None:
         """Take a job to change or cancel it; None if it has just moved elsewhere.
 
-        Such a claim carries the number of an attempt that is over (0 if there was none), so
-        that recovery puts the job back and enters no attempt that never was. Raises InvalidJob.
+        Such a claim carries the number of an attempt that is over, so that recovery puts the job
+        back and enters no attempt that never was; 0 says that it belongs into `pending/`.
+        Raises InvalidJob.
         """
         try:
             attempts = len(self.read(place.path)[0].history)
         except FileNotFoundError:
             return None
-        return self._take(holder, place.state, place.path, place.id, attempts, attempts)
+        over = 0 if place.state == "pending" else attempts
+        return self._take(holder, place.state, place.path, place.id, attempts, over)
 
     def _take(
         self, worker: str, state: State, source: str, wanted: str, attempts: int, attempt: int
@@ -200,6 +203,12 @@ class Spool(Lookup):
     def release(self, claim: Claim) -> None:
         """Put a claimed job back as it was: it was never started."""
         self._put_back(claim.path, claim.origin, claim.id)
+
+    def put_back(self, place: ClaimedPlace) -> None:
+        """Put back a claim of which no more is known: its record says where it belongs."""
+        job, _ = self.read(place.path)
+        policy = self.settings.last_good.retry_policy
+        self._move_on(place.path, resume(job, place.attempt, policy), place.id)
 
     def _put_back(self, path: str, state: State, job_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -243,10 +252,13 @@ class Spool(Lookup):
             else:
                 return job_id
 
-    def reject(self, path: str, reason: str, *, wanted: str | None = None) -> str | None:
+    def reject(
+        self, path: str, reason: str, *, wanted: str | None = None, seen: Unfit | None = None
+    ) -> str | None:
         """Move a file that is no job to `dead/`, untouched, and write the reason beside it.
 
-        Returns the id it is kept under, None if it is gone. Raises OSError.
+        Returns the id it is kept under; None if it is gone, or is not the file that was `seen`
+        but another that was given its name meanwhile. Raises OSError.
         """
         name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
         wanted = id_from_name(name)
@@ -254,6 +266,11 @@ class Spool(Lookup):
             job_id = self._move_on(path, "dead", _free_id(wanted, path, self.places))
         except FileNotFoundError:
             return None
+        kept = self.layout.job("dead", job_id)
+        if seen is not None and version_of(os.lstat(kept)) != seen.version:
+            with contextlib.suppress(FileExistsError):  # then it stays, and is told of as dead
+                self.disk.move(kept, path)
+                return None
         if job_id != name:
             reason += f" (dropped as {name!r})"
         self.write_reason(job_id, reason)
@@ -296,7 +313,7 @@ class Spool(Lookup):
                 continue
             self._remove_logs(place.id, gone)
             discard(self.layout.reason(place.id))
-            _remove_tree(gone)
+            discard_tree(gone)
             count += 1
         return count
 
@@ -313,12 +330,14 @@ def open_spool(root: str, *, create: bool) -> Spool:
     becomes a spool, private to its user.
     """
     root = os.path.abspath(root)
-    is_spool = os.path.isdir(os.path.join(root, layout.MARKER))
-    if not is_spool:
+    marker = layout.Layout(root).states["pending"]
+    if not os.path.isdir(marker):
         if not create:
             raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
         try:
-            if os.path.isdir(root) and os.listdir(root):
+            if os.path.lexists(root) and not os.path.isdir(root):
+                raise FileExistsError
+            if os.path.isdir(root) and os.listdir(root) and not os.path.isdir(marker):
                 raise SpoolUnusable(f"{root} is not a spool, and not empty: name another directory")
             os.makedirs(os.path.dirname(root), exist_ok=True)
             Disk().make_dir(root, 0o700)
@@ -353,12 +372,3 @@ def _free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -
         number += 1
         job_id = numbered(wanted, number)
     return job_id
-
-
-def _remove_tree(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        import shutil
-
-        shutil.rmtree(path)
-    else:
-        discard(path)

@@ -69,7 +69,7 @@ def _follow_attempt(spool: Lookup, job_id: str, attempt: int) -> Iterator[Output
 def _progress(spool: Lookup, job_id: str) -> tuple[int, bool, bool]:
     """Return a job's newest attempt, whether it is running, and whether the job has ended."""
     for _ in range(3):
-        place = spool.find(job_id)
+        place = spool.find_exactly(job_id)
         status = job_status(spool, place)
         if status is None:
             continue

@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -47,6 +48,8 @@ class Wake:
         self._observer: BaseObserver | None = None
         self._watched: list[os.stat_result] = []
         self._peers: dict[str, int] = {}
+        self._lock = threading.RLock()  # a signal handler may notify while its thread does
+        self._closed = False
 
     def arm(self) -> bool:
         """Start the watch, or start it anew if it has broken; False if none can be had.
@@ -84,8 +87,9 @@ class Wake:
         """End the wait, from any thread or signal handler."""
         if path is not None:
             self._paths.append(path)
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._writer, b"!")
+        with contextlib.suppress(BlockingIOError), self._lock:
+            if not self._closed:
+                os.write(self._writer, b"!")
 
     def follow(self, peer: WorkerInfo) -> None:
         """End a wait as soon as this worker's process dies, if it is one of this host."""
@@ -115,8 +119,10 @@ class Wake:
     def close(self) -> None:
         """End the watch and free everything."""
         self._disarm()
-        for fd in (*self._peers.values(), self._reader, self._writer):
-            os.close(fd)
+        with self._lock:
+            self._closed = True
+            for fd in (*self._peers.values(), self._reader, self._writer):
+                os.close(fd)
 
     def _is_whole(self) -> bool:
         if self._observer is None:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from queuectl import clock, layout, process, retry, runner
 from queuectl.backlog import Backlog, Unready
@@ -23,7 +24,7 @@ from queuectl.config import Settings
 from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError
 from queuectl.fsio import discard
 from queuectl.housekeeping import Housekeeper
-from queuectl.job import Attempt, Job, State, WorkerInfo
+from queuectl.job import Attempt, State, WorkerInfo
 from queuectl.lookup import Ready
 from queuectl.recovery import Holder
 from queuectl.runner import Control
@@ -76,11 +77,13 @@ class Worker:
             creations=[paths.claims(self.info.name)],
         )
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, int], Control] = {}
+        self._running: dict[int, tuple[Claim, Control]] = {}  # by slot
         self._stopping = False
+        self._slots_left = slots
         self._failure: BaseException | None = None
         self._next_look = 0.0
         self._now = threading.Event()
+        self._claiming: set[int] = set()
         self._troubled: set[int] = set()
         self._untroubled = threading.Event()
         self._untroubled.set()
@@ -108,7 +111,7 @@ class Worker:
             if ready is not None:
                 ready(self.info.name)
             try:
-                while any(thread.is_alive() for thread in threads):
+                while self._slots_left:
                     self._step()
             finally:
                 self.stop()
@@ -132,7 +135,7 @@ class Worker:
         self._now.set()
         self.stop()
         with self._lock:
-            for control in self._running.values():
+            for _, control in self._running.values():
                 control.stop("interrupted")
 
     @contextlib.contextmanager
@@ -218,10 +221,8 @@ class Worker:
     def _heed_cancels(self) -> None:
         """Obey the cancel files beside our claims."""
         with self._lock:
-            for (job_id, attempt), control in self._running.items():
-                if os.path.lexists(
-                    self.spool.layout.claim(self.info.name, job_id, attempt, "cancel")
-                ):
+            for claim, control in self._running.values():
+                if self._is_cancelled(claim):
                     control.stop("cancelled")
 
     def _each_round(self) -> bool:
@@ -229,6 +230,7 @@ class Worker:
         self._settings()
         self._backlog.look_at_the_clock()
         self._follow_peers()
+        self._put_back_strays()
         self._heed_stop()
         self._heed_cancels()
         return self._wake.arm()
@@ -247,9 +249,11 @@ class Worker:
             elif self._unready.is_bad(
                 state, name, sight, self.spool.settings.last_good.quiet_period
             ):
-                kept = self.spool.reject(self.spool.layout.entry(state, name), sight.reason)
+                path = self.spool.layout.entry(state, name)
+                kept = self.spool.reject(path, sight.reason, seen=sight)
                 self._unready.forget(state, name)
-                log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
+                if kept is not None:
+                    log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
         except (OSError, QueuectlError) as error:
             log.error("%r cannot be looked at: %s", name, error)
 
@@ -292,6 +296,8 @@ class Worker:
         except BaseException as error:  # a mistake of ours: leave, so that others recover the job
             self._fail(error)
         finally:
+            with self._lock:
+                self._slots_left -= 1
             self._wake.notify()
 
     def _fail(self, error: BaseException) -> None:
@@ -300,57 +306,79 @@ class Worker:
         self.stop()
 
     def _claim(self, number: int, state: State, name: str) -> Claim | None:
-        job: Job | None = None
+        with self._lock:
+            self._claiming.add(number)
         try:
             sight = self.spool.look(state, name)
             if not isinstance(sight, Ready):
                 self.look(state, name)
                 return None
-            job = sight.job
-            if job.run_at and clock.parse_timestamp(job.run_at) > clock.now():
-                self._backlog.add(state, name, job)
+            if sight.job.run_at and clock.parse_timestamp(sight.job.run_at) > clock.now():
+                self._backlog.add(state, name, sight.job)
                 return None
-            return self.spool.claim(self.info.name, state, name, sight)
+            if self.spool.still_runs(sight.id):
+                self._unready.add(state, name)
+                return None
+            claim = self.spool.claim(self.info.name, state, name, sight)
+            if claim is not None:
+                with self._lock:
+                    self._running[number] = claim, Control()
+            return claim
         except InvalidJob:
             self.look(state, name)
         except (OSError, QueuectlError) as error:
+            self._unready.add(state, name)  # to be looked at again
             self._pause(number, FIRST_PAUSE * 10, f"{name} cannot be claimed: {error}")
-            if job is not None:
-                self._backlog.add(state, name, job)
+        finally:
+            with self._lock:
+                self._claiming.discard(number)
         return None
 
     def _perform(self, number: int, claim: Claim) -> None:
-        settings = self._settings()
-        control = Control()
-        with self._lock:
-            self._running[claim.id, claim.attempt] = control
+        _, control = self._running[number]
         try:
             if self._stopping:
                 self.spool.release(claim)
                 return
             self._heed_cancels()
-            entry = runner.run(self.spool, claim, number, settings, control)
-        except OSError as error:
+            entry = runner.run(self.spool, claim, number, self._settings(), control)
+            self._settle(number, claim, entry)
+        except (OSError, QueuectlError) as error:
             self._back_off(number, claim, error)
-            return
         finally:
             with self._lock:
-                del self._running[claim.id, claim.attempt]
+                del self._running[number]
             control.close()
-        self._settle(number, claim, entry)
 
-    def _back_off(self, number: int, claim: Claim, error: OSError) -> None:
+    def _back_off(self, number: int, claim: Claim, error: Exception) -> None:
         """Give up a claim whose command could not be started through no fault of its own."""
+        self._pause(number, FIRST_PAUSE * 10, f"job {claim.id} cannot be started: {error}")
+        if self._is_cancelled(claim):
+            entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
+            self._settle(number, claim, entry)
+            return
         try:
             self._clean_up(claim)
             self.spool.release(claim)
         except (OSError, QueuectlError) as second:
-            log.error("job %s cannot be put back: %s", claim.id, second)
-        self._pause(number, FIRST_PAUSE * 10, f"job {claim.id} cannot be started: {error}")
+            log.error("job %s cannot be put back yet: %s", claim.id, second)
+
+    def _put_back_strays(self) -> None:
+        """Put back what we hold and no slot runs: it could not be put back when it should."""
+        with self._lock:
+            if self._claiming or self._stopping:
+                return  # it may be a slot's, or be meant for recovery
+            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            strays = [p for p in self.spool.claims(self.info.name) if (p.id, p.attempt) not in ours]
+        for place in strays:
+            with contextlib.suppress(OSError, QueuectlError):
+                self.spool.put_back(place)
 
     def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
         """Write the outcome, however long the disk refuses; the command is never run again."""
-        pause = FIRST_PAUSE
+        pause, kept = FIRST_PAUSE, claim.id
+        if entry.outcome != "ok" and self._is_cancelled(claim):
+            entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
         while True:
             try:
                 record, target = retry.conclude(
@@ -364,6 +392,7 @@ class Worker:
                 break
             except ClaimLost as error:
                 log.error("%s; its outcome, %s, is not written", error, entry.outcome)
+                self._clean_up(claim)
                 return
             except (OSError, QueuectlError) as error:
                 if isinstance(error, NotDurable) and not os.path.lexists(claim.path):
@@ -379,9 +408,15 @@ class Worker:
         if target == "failed":
             self._backlog.add("failed", f"{kept}.json", record)
 
+    def _is_cancelled(self, claim: Claim) -> bool:
+        return os.path.lexists(
+            self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
+        )
+
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):
-            discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
+            with contextlib.suppress(OSError):  # left to whoever strikes us off
+                discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
 
     def _pause(self, number: int, seconds: float, why: str) -> None:
         """Let no slot take a new job for a while: the trouble is ours, not the job's."""

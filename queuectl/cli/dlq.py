@@ -8,7 +8,7 @@ import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli.jobs import each, remove
-from queuectl.cli.render import ago, command_of, note, print_json, table
+from queuectl.cli.render import ago, command_of, note, print_json, printable, table
 from queuectl.errors import InvalidInput
 from queuectl.report import JobStatus
 
@@ -28,7 +28,7 @@ def list_(
     """
     found = shared.open_queue(context, spool).list("dead")
     if as_json:
-        print_json([status.to_dict() for status in found])
+        print_json([status.to_json() for status in found])
     elif found:
         table(("ID", "DIED", "ATTEMPTS", "COMMAND", "REASON"), map(_row, found), flexible=(0, 3, 4))
     else:
@@ -41,7 +41,7 @@ def _row(status: JobStatus) -> tuple[str, ...]:
         return status.id, "-", "-", "-", status.problem or "-"
     last = job.last_attempt
     died = last.finished_at if last else job.updated_at
-    reason = (last.error or last.outcome) if last else "-"
+    reason = status.problem or ((last.error or last.outcome) if last else "-")
     return status.id, f"{ago(died)} ago", str(job.attempts), command_of(job), reason
 
 
@@ -75,9 +75,9 @@ def retry(
     if all_:
         dead = queue.list("dead")
         for status in dead:
-            if status.job is None:
-                note(f"{status.id} is left: {status.problem}")
-        job_ids = [status.id for status in dead if status.job is not None]
+            if status.problem is not None:
+                note(printable(f"{status.id} is left: {status.problem}"))
+        job_ids = [status.id for status in dead if status.problem is None]
     each(job_ids or [], queue.retry, as_json, lambda _, job_id: f"{job_id} pending")
 
 

@@ -216,6 +216,9 @@ def _progress(stream: BinaryIO) -> Iterator[Any]:
     about = os.fstat(stream.fileno())
     length = about.st_size if stat.S_ISREG(about.st_mode) else None
     hidden = stream.isatty() or not sys.stderr.isatty()
-    bar: Any = typer.progressbar(length=length, label="enqueueing", file=sys.stderr, hidden=hidden)
+    endless: Any = None if length is not None else iter(int, 1)  # of no length that is known
+    bar: Any = typer.progressbar(
+        endless, length, label="enqueueing", show_pos=length is None, file=sys.stderr, hidden=hidden
+    )
     with bar:
         yield bar.update

@@ -85,7 +85,7 @@ def list_(
     """
     found = app.open_queue(context, spool).list(app.state_named(state), limit=limit)
     if as_json:
-        print_json([each.to_dict() for each in found])
+        print_json([each.to_json() for each in found])
     elif found:
         table(
             ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
@@ -133,7 +133,7 @@ def show(
     """
     status = app.open_queue(context, spool).get(job_id)
     if as_json:
-        print_json(status.to_dict())
+        print_json(status.to_json())
         return
     for name, value in _facts(status):
         print(f"{name:<12} {styled(printable(value), value)}")

@@ -15,7 +15,7 @@ import typer
 from queuectl.cli import app as shared
 from queuectl.cli.render import ago, note, print_json, table
 from queuectl.errors import NoSuchJob, QueuectlError
-from queuectl.fsio import write_all
+from queuectl.fsio import create, write_all
 from queuectl.report import WorkerStatus
 
 if TYPE_CHECKING:
@@ -75,11 +75,14 @@ def start(
     tell = _in_background() if detach else None
     try:
         worker = Worker(queue.spool, count, drain=drain)
+        log = queue.spool.layout.worker(worker.info.name, "log")
+        if tell:  # made here, so that it has the spool's mode
+            os.close(create(log, os.O_WRONLY, queue.spool.disk.file_mode))
         logging.basicConfig(
             level=logging.WARNING if quiet else logging.INFO,
             format="%(asctime)s %(message)s",
             datefmt="%H:%M:%S" if sys.stderr.isatty() else "%Y-%m-%dT%H:%M:%S",
-            filename=queue.spool.layout.worker(worker.info.name, "log") if tell else None,
+            filename=log if tell else None,
         )
         tally = worker.run(ready=lambda name: _started(name, count, tell))
     except (QueuectlError, OSError) as error:

@@ -103,7 +103,7 @@ def violations(
     for tag, found in after.items():
         if tag not in allowed:
             wrong.append(f"{tag} came from nowhere")
-        wrong += [f"{tag}: payload changed" for each in found if not _kept_payload(each.job)]
+        wrong += [f"{tag}: payload changed" for each in found if not kept_payload(each.job)]
         wrong += _rerun(tag, before.get(tag, []), found)
     everything = list(tree(root).values())
     for name, data in not_jobs.items():
@@ -119,7 +119,7 @@ def violations(
     return wrong
 
 
-def _kept_payload(job: Job) -> bool:
+def kept_payload(job: Job) -> bool:
     """Whether it is as it was submitted, to the letter; only white space may differ."""
     return msgspec.json.format(bytes(job.raw["payload"]), indent=-1) == PAYLOAD
 

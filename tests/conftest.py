@@ -1,0 +1,265 @@
+"""What every test may ask for: a spool of its own, a worker that drains it, a patient eye."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue, fsio
+from queuectl.recovery import Holder
+from queuectl.spool import Spool
+from queuectl.worker import Tally, Worker
+
+QUICK = {
+    "backoff_base": "0.05",
+    "quiet_period": "0.1",
+    "rescan_interval": "0.2",
+    "kill_grace": "0.5",
+}
+DIRECTORIES = ("pending", "processing", "failed", "done", "dead")
+DEADLINE = 40.0
+
+
+@pytest.fixture(autouse=True)
+def _plain_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    queue = Queue(tmp_path / "spool")
+    for key, value in QUICK.items():
+        queue.set_setting(key, value)
+    return queue
+
+
+@pytest.fixture
+def spool(queue: Queue) -> Spool:
+    return queue.spool
+
+
+@pytest.fixture
+def root(queue: Queue) -> Path:
+    return Path(queue.path)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Wait for a condition, at most so many seconds, and return what it gave."""
+
+    def wait(condition: Callable[[], Any], seconds: float = 20) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"still not so after {seconds} s: {condition}")
+            time.sleep(0.005)
+        return value
+
+    return wait
+
+
+@pytest.fixture
+def work() -> Callable[..., Worker]:
+    """Run a worker in this thread while `script(worker)` runs in another, and return it.
+
+    A worker that does not leave is made to, and then the test fails.
+    """
+
+    def run(
+        queue: Queue,
+        script: Callable[[Worker], object] | None = None,
+        *,
+        slots: int = 2,
+        drain: bool = False,
+        deadline: float = DEADLINE,
+    ) -> Worker:
+        worker = Worker(queue.spool, slots, drain=drain)
+        failures: list[BaseException] = []
+        overdue = threading.Timer(deadline, lambda: (failures.append(TimeoutError()), leave()))
+
+        def leave() -> None:
+            worker.stop_now()
+            worker._wake.notify()
+
+        def play() -> None:
+            try:
+                if script is not None:
+                    script(worker)
+            except BaseException as error:
+                failures.append(error)
+                leave()
+
+        actor = threading.Thread(target=play)
+        overdue.start()
+        try:
+            worker.run(lambda _: actor.start())
+        finally:
+            overdue.cancel()
+            overdue.join()
+            if actor.ident is not None:
+                actor.join()
+        if failures:
+            raise failures[0]
+        return worker
+
+    return run
+
+
+@pytest.fixture
+def drain(work: Callable[..., Worker]) -> Callable[..., Tally]:
+    """Let a worker do all there is to do."""
+
+    def run(queue: Queue, slots: int = 2, **options: Any) -> Tally:
+        return work(queue, slots=slots, drain=True, **options).tally
+
+    return run
+
+
+@pytest.fixture
+def drop(root: Path) -> Callable[..., Path]:
+    """Put a file into `pending/` as any program would: rename it in when it is whole."""
+
+    def put(name: str, data: str | bytes = '{"command": "true"}', state: str = "pending") -> Path:
+        staged = root / "tmp" / "dropped"
+        staged.write_bytes(data.encode() if isinstance(data, str) else data)
+        return staged.rename(root / state / name)
+
+    return put
+
+
+@pytest.fixture
+def stands(root: Path) -> Callable[[], list[str]]:
+    """Name every job file in the spool, from its root."""
+
+    def look() -> list[str]:
+        return sorted(
+            str(path.relative_to(root))
+            for directory in DIRECTORIES
+            for path in (root / directory).rglob("*.json")
+            if not path.name.startswith(".")
+        )
+
+    return look
+
+
+@pytest.fixture
+def bytes_of(root: Path) -> Callable[[], dict[str, bytes]]:
+    """Return all that is in the spool, `tmp/` and lock files apart, with its bytes."""
+
+    def read() -> dict[str, bytes]:
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and path.parent.name != "tmp" and not path.name.endswith(".lock")
+        }
+
+    return read
+
+
+@pytest.fixture
+def dead_holder(spool: Spool) -> Callable[[], Holder]:
+    """Make a holder; `bury` it and its claims are those of a process that has died."""
+    return lambda: Holder(spool)
+
+
+@pytest.fixture
+def bury() -> Callable[[Holder], None]:
+    return lambda holder: os.close(holder._lock)
+
+
+@pytest.fixture
+def crash() -> Callable[..., bool]:
+    """Run something in a child that is gone just before its n-th change to the disk.
+
+    A child, not an exception: nobody cleans up after a crash. Returns False if the work was
+    over before, and fails the test if it raised.
+    """
+
+    def run(operation: Callable[[], object], before: int) -> bool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads (3.12)
+            pid = os.fork()
+        if pid == 0:
+            code = 70
+            with contextlib.suppress(BaseException):
+                _die_before(before)
+                operation()
+                code = 0
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in (0, 9), f"the operation failed in the child: {code}"
+        return code == 9
+
+    return run
+
+
+def _die_before(number: int) -> None:
+    left = [number]
+
+    def mortal(call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+            return call(*args, **options)
+
+        return step
+
+    for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "chmod"):
+        setattr(os, name, mortal(getattr(os, name)))
+    if fsio._renameat2 is not None:
+        fsio._renameat2 = mortal(fsio._renameat2)
+
+
+@pytest.fixture(params=["renameat2", "link and unlink"])
+def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test with both ways of giving a name that must be free."""
+    if request.param == "renameat2":
+        if fsio._renameat2 is None:
+            pytest.skip("this system has no renameat2")
+    else:
+        monkeypatch.setattr(fsio, "_renameat2", None)
+    return str(request.param)
+
+
+@pytest.fixture
+def at_once() -> Callable[..., list[Any]]:
+    """Call a function of a module in many fresh processes at the same instant."""
+
+    def run(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        context = multiprocessing.get_context("fork")
+        barrier = context.Barrier(len(arguments))
+        results = context.SimpleQueue()
+
+        def play(number: int, args: tuple[Any, ...]) -> None:
+            barrier.wait(30)
+            try:
+                results.put((number, function(*args)))
+            except Exception as error:
+                results.put((number, type(error)))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            players = [
+                context.Process(target=play, args=(number, args))
+                for number, args in enumerate(arguments)
+            ]
+            for player in players:
+                player.start()
+        found = dict(results.get() for _ in players)
+        for player in players:
+            player.join()
+        return [found[number] for number in range(len(arguments))]
+
+    return run

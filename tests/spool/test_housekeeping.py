@@ -1,0 +1,127 @@
+"""What a worker keeps in order beside its jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue
+from queuectl.recovery import Holder
+from queuectl.spool import Spool
+from queuectl.worker import Worker
+
+DAY = 86400
+
+
+def _age(path: Path, seconds: float) -> Path:
+    then = path.lstat().st_mtime - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+@pytest.mark.parametrize(("state", "key"), [("done", "keep_done"), ("dead", "keep_dead")])
+def test_jobs_that_are_over_are_kept_as_long_as_the_settings_say(
+    queue: Queue,
+    drop: Callable[..., Path],
+    drain: Callable[..., Any],
+    stands: Callable[[], list[str]],
+    state: str,
+    key: str,
+) -> None:
+    for each in ("done", "dead"):
+        _age(drop("old.json", state=each), 2 * DAY)
+        drop("new.json", state=each)
+    queue.set_setting(key, "1d")
+    drain(queue)
+    kept = {"done/new.json", "done/old.json", "dead/new.json", "dead/old.json"}
+    assert set(stands()) == kept - {f"{state}/old.json"}
+
+
+def test_without_a_setting_jobs_are_kept_for_good(
+    drop: Callable[..., Path], queue: Queue, drain: Callable[..., Any]
+) -> None:
+    old = _age(drop("old.json", state="done"), 9999 * DAY)
+    drain(queue)
+    assert old.exists()
+
+
+def test_leftovers_of_writers_are_swept_after_36_hours(
+    queue: Queue, root: Path, drain: Callable[..., Any]
+) -> None:
+    for name, hours in [("old", 37), ("new", 35)]:
+        (root / "tmp" / name).touch()
+        _age(root / "tmp" / name, hours * 3600)
+    drain(queue)
+    assert [path.name for path in (root / "tmp").iterdir()] == ["new"]
+
+
+def test_an_old_directory_in_tmp_does_not_end_the_sweep(
+    queue: Queue, root: Path, drop: Callable[..., Path], drain: Callable[..., Any]
+) -> None:
+    (root / "tmp" / "directory").mkdir()
+    _age(root / "tmp" / "directory", 2 * DAY)
+    old = _age(drop("old.json", state="done"), 2 * DAY)
+    queue.set_setting("keep_done", "1d")
+    drain(queue)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("name", ["done", "logs", "tmp", "failed"])
+def test_a_directory_that_is_removed_under_a_worker_is_made_again(
+    queue: Queue, root: Path, work: Callable[..., Any], eventually: Callable[..., Any], name: str
+) -> None:
+    def remove(worker: Worker) -> None:
+        (root / name).rmdir()
+        eventually((root / name).is_dir)
+        queue.wait([queue.enqueue("true")], timeout=20)
+        worker.stop()
+
+    assert work(queue, remove).tally.ok == 1
+
+
+def test_the_jobs_of_a_dead_worker_are_run_by_the_next(
+    queue: Queue,
+    spool: Spool,
+    bury: Callable[[Holder], None],
+    drain: Callable[..., Any],
+) -> None:
+    queue.enqueue("true", id="a")
+    holder = Holder(spool)
+    spool.claim(holder.name, "pending", "a.json", spool.look("pending", "a.json"))
+    bury(holder)
+    drain(queue)
+    assert [entry.outcome for entry in queue.get("a").job.history] == ["lost", "ok"]
+
+
+def test_a_job_whose_claim_was_moved_away_is_not_written_again(
+    queue: Queue,
+    root: Path,
+    work: Callable[..., Any],
+    eventually: Callable[..., Any],
+    stands: Callable[[], list[str]],
+) -> None:
+    def move(worker: Worker) -> None:
+        path = Path(eventually(lambda: (found := queue.get("a")).pid and found.path))
+        path.rename(root / "dead" / "a.json")
+        queue.stop_worker(worker.info.name, now=True)
+
+    queue.enqueue("sleep 1000", id="a")
+    work(queue, move)
+    assert stands() == ["dead/a.json"]
+
+
+def test_a_job_without_an_event_is_found_at_the_next_rescan(
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[..., Any],
+) -> None:
+    def add(worker: Worker) -> None:
+        queue.wait([queue.enqueue("true")], timeout=20)
+        worker.stop()
+
+    monkeypatch.setattr(Worker, "_happened", lambda *_: None)
+    assert work(queue, add).tally.ok == 1

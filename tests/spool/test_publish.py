@@ -1,0 +1,195 @@
+"""Publishing: whole, durable, never over another job, and under an id of its own."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue, fsio
+from queuectl.errors import IdTaken, NotDurable
+from queuectl.layout import DIRECTORIES
+from queuectl.spool import Spool
+
+STATES = ["pending", "failed", "completed", "dead"]
+
+
+def _enqueue(path: str, job_id: str) -> str:
+    return Queue(path).enqueue("true", id=job_id)
+
+
+def test_a_job_is_one_file_in_pending(
+    queue: Queue, root: Path, stands: Callable[[], list[str]]
+) -> None:
+    job_id = queue.enqueue("true")
+    assert stands() == [f"pending/{job_id}.json"]
+    assert not [*(root / "tmp").iterdir()]
+    assert json.loads((root / stands()[0]).read_bytes())["id"] == job_id
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_id_that_stands_in_any_state_is_refused(
+    queue: Queue, drop: Callable[..., Path], stands: Callable[[], list[str]], state: Any
+) -> None:
+    drop("a.json", state=DIRECTORIES[state])
+    with pytest.raises(IdTaken, match=f"a exists already .{state}"):
+        queue.enqueue("true", id="a")
+    assert stands() == [f"{DIRECTORIES[state]}/a.json"]
+
+
+def test_the_id_of_a_job_that_runs_is_refused(
+    queue: Queue, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    def enqueue_again(worker: Any) -> None:
+        eventually(lambda: queue.get("a").state == "processing")
+        with pytest.raises(IdTaken, match="processing"):
+            queue.enqueue("true", id="a")
+        worker.stop_now()
+
+    queue.enqueue("sleep 1000", id="a")
+    work(queue, enqueue_again)
+
+
+@pytest.mark.parametrize("state", ["pending", "failed"])
+def test_an_id_is_refused_though_its_job_is_claimed_while_we_look(
+    queue: Queue, spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    queue.enqueue("true", id="a")
+    (root / "pending" / "a.json").rename(root / state / "a.json")
+    (root / "processing" / "other").mkdir()
+    claims_of = spool.claims_of
+
+    def then_claimed(job_id: str) -> Any:
+        found = claims_of(job_id)
+        if (root / state / "a.json").exists():
+            (root / state / "a.json").rename(root / "processing" / "other" / "a.1.json")
+        return found
+
+    monkeypatch.setattr(spool, "claims_of", then_claimed)
+    with pytest.raises(IdTaken):
+        queue.enqueue("true", id="a")
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_of_eight_who_enqueue_one_id_at_once_one_succeeds(
+    queue: Queue,
+    at_once: Callable[..., list[Any]],
+    stands: Callable[[], list[str]],
+    attempt: int,
+) -> None:
+    results = at_once(_enqueue, [(queue.path, "same")] * 8)
+    assert (results.count("same"), results.count(IdTaken)) == (1, 7)
+    assert stands() == ["pending/same.json"]
+
+
+def test_one_of_eight_succeeds_while_a_worker_takes_the_jobs_away(
+    queue: Queue, work: Callable[..., Any], at_once: Callable[..., list[Any]]
+) -> None:
+    winners: list[int] = []
+
+    def enqueue(worker: Any) -> None:
+        for number in range(10):
+            results = at_once(_enqueue, [(queue.path, f"job{number}")] * 8)
+            winners.append(results.count(f"job{number}"))
+        queue.wait([f"job{number}" for number in range(10)], timeout=20)
+        worker.stop()
+
+    work(queue, enqueue)
+    assert winners == [1] * 10
+    assert queue.spool.counts()["completed"] == 10
+
+
+def test_publishing_never_overwrites_a_file_that_is_dropped_meanwhile(
+    queue: Queue,
+    spool: Spool,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    either_rename: str,
+) -> None:
+    monkeypatch.setattr(
+        spool, "refuse_taken", lambda _: (root / "pending" / "a.json").write_text("theirs")
+    )
+    with pytest.raises(IdTaken):
+        queue.enqueue("true", id="a")
+    assert (root / "pending" / "a.json").read_text() == "theirs"
+    assert not [*(root / "tmp").iterdir()]
+
+
+def test_short_writes_are_no_error(
+    queue: Queue, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    queue.enqueue("true", id="a", note="x" * 500)
+    assert json.loads((root / "pending" / "a.json").read_bytes())["note"] == "x" * 500
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("where", ["write", "rename"])
+def test_a_disk_that_refuses_leaves_nothing_half_visible(
+    queue: Queue,
+    root: Path,
+    stands: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    code: int,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    owner, name = (os, "write") if where == "write" else (fsio, "_rename_exclusive")
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        queue.enqueue("true", id="a")
+    monkeypatch.undo()
+    assert not stands()
+    assert not [*(root / "tmp").iterdir()]
+
+
+def test_a_job_that_cannot_be_made_durable_is_not_acknowledged(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(NotDurable):
+        queue.enqueue("true")
+
+
+def test_file_then_name_reach_the_disk_before_it_is_acknowledged(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, publish = os.fsync, fsio._rename_exclusive
+
+    def synced(fd: int) -> None:
+        fsync(fd)
+        steps.append("sync " + os.readlink(f"/proc/self/fd/{fd}").split("/")[-2:][0])
+
+    def renamed(source: str, target: str) -> None:
+        publish(source, target)
+        steps.append("rename")
+
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("only /proc tells what a descriptor stands for")
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(fsio, "_rename_exclusive", renamed)
+    queue.enqueue("true")
+    assert steps == ["sync tmp", "rename", "sync spool"]
+
+
+def test_without_fsync_nothing_is_synced(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.set_setting("fsync", "false")
+    careless = Queue(queue.path)
+
+    def refuse(_: int) -> None:
+        raise AssertionError("synced")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    careless.enqueue("true")

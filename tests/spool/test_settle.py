@@ -1,0 +1,131 @@
+"""Settling: the outcome is written over the claim, then the job moves on, never over another."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import fsio
+from queuectl.errors import ClaimLost
+from queuectl.fsio import Disk
+from queuectl.job import Attempt, Job
+from queuectl.layout import DIRECTORIES
+from queuectl.lookup import Ready
+from queuectl.recovery import Holder
+from queuectl.spool import Claim, Spool
+
+TARGETS = ["completed", "failed", "dead", "pending"]
+
+
+@pytest.fixture
+def claim(spool: Spool, drop: Callable[..., Path]) -> Iterator[Claim]:
+    drop("a.json")
+    sight = spool.look("pending", "a.json")
+    assert isinstance(sight, Ready)
+    with Holder(spool) as holder:
+        claim = spool.claim(holder.name, "pending", "a.json", sight)
+        assert claim is not None
+        yield claim
+
+
+def _over(claim: Claim) -> Job:
+    return claim.job.with_attempt(Attempt(attempt=1, outcome="failed"), attempts=1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_settled_job_stands_in_its_state_with_its_history(
+    spool: Spool,
+    claim: Claim,
+    root: Path,
+    stands: Callable[[], list[str]],
+    either_rename: str,
+    target: Any,
+) -> None:
+    assert spool.settle(claim, _over(claim), target) == "a"
+    assert stands() == [f"{DIRECTORIES[target]}/a.json"]
+    assert json.loads((root / stands()[0]).read_bytes())["history"][0]["outcome"] == "failed"
+    assert not [*(root / "tmp").iterdir()]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_settling_never_overwrites_another_job(
+    spool: Spool,
+    claim: Claim,
+    drop: Callable[..., Path],
+    either_rename: str,
+    target: Any,
+) -> None:
+    theirs = drop("a.json", "theirs", state=DIRECTORIES[target])
+    assert spool.settle(claim, _over(claim), target) == "a.2"
+    assert theirs.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("failing", ["stage", "replace", "move"])
+def test_settling_that_failed_can_be_tried_again(
+    spool: Spool,
+    claim: Claim,
+    root: Path,
+    stands: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool if failing == "stage" else Disk, failing, refuse)
+        with pytest.raises(OSError, match="full"):
+            spool.settle(claim, _over(claim), "completed")
+    assert os.path.lexists(claim.path)
+    spool.settle(claim, _over(claim), "completed")
+    assert stands() == ["done/a.json"]
+    assert not [*(root / "tmp").iterdir()]
+
+
+def test_settling_that_failed_after_the_link_gives_one_job(
+    spool: Spool, claim: Claim, stands: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = os.unlink
+
+    def refuse(path: str) -> None:
+        if path == claim.path:
+            raise OSError(errno.EIO, "broken")
+        unlink(path)
+
+    monkeypatch.setattr(fsio, "_renameat2", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(OSError, match="broken"):
+            spool.settle(claim, _over(claim), "completed")
+    spool.settle(claim, _over(claim), "completed")
+    assert stands() == ["done/a.json"]
+
+
+def test_a_claim_that_is_gone_is_lost_and_nothing_is_made_of_it(
+    spool: Spool, claim: Claim, root: Path, stands: Callable[[], list[str]]
+) -> None:
+    Path(claim.path).rename(root / "dead" / "a.json")
+    with pytest.raises(ClaimLost):
+        spool.settle(claim, _over(claim), "completed")
+    assert stands() == ["dead/a.json"]
+
+
+def test_the_target_reaches_the_disk_before_the_source(
+    spool: Spool, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync_dir = Disk.sync_dir
+
+    def noted(disk: Disk, path: str) -> None:
+        sync_dir(disk, path)
+        steps.append(os.path.relpath(path, spool.layout.root).split("/")[0])
+
+    monkeypatch.setattr(Disk, "sync_dir", noted)
+    spool.settle(claim, _over(claim), "completed")
+    assert steps == ["done", "processing"]

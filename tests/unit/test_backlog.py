@@ -1,0 +1,137 @@
+"""What a worker knows of the waiting jobs, without a disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from queuectl import clock, job
+from queuectl.backlog import Backlog, Unready
+from queuectl.job import Job
+from queuectl.lookup import Unfit
+
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = NOW
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock_hand(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    hand = Clock()
+    monkeypatch.setattr(clock, "now", hand)
+    monkeypatch.setattr(clock, "monotonic", hand)
+    return hand
+
+
+@pytest.fixture
+def backlog(clock_hand: Clock) -> Backlog:
+    return Backlog()
+
+
+def _job(created: float = NOW, **fields: Any) -> Job:
+    if "run_at" in fields:
+        fields["run_at"] = clock.format_timestamp(fields["run_at"])
+    return job.build({"command": "true", "created_at": clock.format_timestamp(created), **fields})
+
+
+def test_jobs_come_by_priority_and_then_by_age(backlog: Backlog) -> None:
+    for name, created, priority in [("c", 3, 0), ("b", 2, 0), ("a", 9, 5), ("d", 1, -1)]:
+        backlog.add("pending", name, _job(created, priority=priority))
+    assert [backlog.take() for _ in range(4)] == [("pending", name) for name in "abcd"]
+
+
+def test_a_job_for_later_comes_when_its_time_has_come(backlog: Backlog, clock_hand: Clock) -> None:
+    backlog.add("pending", "later", _job(1, run_at=NOW + 60, priority=9))
+    backlog.add("pending", "now", _job(2))
+    assert (backlog.take(), backlog.scheduled()) == (("pending", "now"), 1)
+    clock_hand.seconds += 60
+    assert backlog.take() == ("pending", "later")
+
+
+def test_a_job_that_changed_comes_once_and_as_it_is_now(backlog: Backlog) -> None:
+    backlog.add("pending", "a", _job(1))
+    backlog.add("pending", "b", _job(2))
+    backlog.add("pending", "b", _job(2, priority=1))
+    assert [backlog.take(), backlog.take()] == [("pending", "b"), ("pending", "a")]
+    assert backlog.is_idle(0)
+
+
+def test_a_job_that_is_forgotten_does_not_come(backlog: Backlog) -> None:
+    backlog.add("pending", "a", _job(1))
+    backlog.add("pending", "b", _job(2))
+    backlog.forget("pending", "a")
+    assert backlog.take() == ("pending", "b")
+
+
+def test_the_same_name_in_two_states_is_two_jobs(backlog: Backlog) -> None:
+    backlog.add("pending", "a", _job(1))
+    backlog.add("failed", "a", _job(2))
+    assert [backlog.take(), backlog.take()] == [("pending", "a"), ("failed", "a")]
+
+
+def test_a_closed_backlog_gives_out_nothing(backlog: Backlog) -> None:
+    backlog.add("pending", "a", _job())
+    backlog.close()
+    assert backlog.take() is None
+
+
+@pytest.mark.parametrize(
+    ("state", "run_at", "idle"),
+    [
+        ("pending", NOW - 1, False),
+        ("pending", NOW + 60, True),
+        ("failed", NOW - 1, False),
+        ("failed", NOW + 60, False),
+    ],
+)
+def test_a_worker_is_drained_while_jobs_are_only_scheduled(
+    backlog: Backlog, state: Any, run_at: float, idle: bool
+) -> None:
+    backlog.add(state, "a", _job(run_at=run_at))
+    assert backlog.is_idle(0) is idle
+
+
+def test_a_taker_that_waits_is_woken_by_a_new_job(
+    backlog: Backlog, eventually: Callable[..., Any]
+) -> None:
+    taken: list[Any] = []
+    taker = threading.Thread(target=lambda: taken.append(backlog.take()))
+    taker.start()
+    eventually(lambda: backlog.is_idle(1))
+    backlog.add("pending", "a", _job())
+    taker.join(20)
+    assert taken == [("pending", "a")]
+
+
+@pytest.mark.parametrize(
+    ("looks", "bad"),
+    [
+        ([(0, 1, False), (1.9, 1, False)], False),
+        ([(0, 1, False), (2, 1, False)], True),
+        ([(0, 1, False), (1, 2, False), (2, 2, False)], False),
+        ([(0, 1, False), (1, 2, False), (3, 2, False)], True),
+        ([(0, 1, True), (9, 1, True)], False),
+        ([(0, 1, False), (9, 1, True), (10, 1, False)], False),
+        ([(0, 1, True), (9, 1, False), (11, 1, False)], True),
+    ],
+)
+def test_a_file_is_bad_when_it_was_left_alone_for_long_enough(
+    clock_hand: Clock, looks: list[tuple[float, int, bool]], bad: bool
+) -> None:
+    unready = Unready()
+    verdict = False
+    for second, version, written in looks:
+        clock_hand.seconds = NOW + second
+        verdict = unready.is_bad("pending", "a", Unfit("half", (version,), written), 2)
+    assert verdict is bad

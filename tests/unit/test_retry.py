@@ -1,0 +1,128 @@
+"""What follows an attempt, as tables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuectl import job, retry
+from queuectl.clock import parse_timestamp
+from queuectl.job import Attempt, Job, Outcome, State
+from queuectl.retry import Dead, Decision, Done, Requeue, RetryAfter, RetryPolicy
+
+POLICY = RetryPolicy(max_retries=3, backoff_base=2, backoff_max=86400, backoff_jitter=0)
+NOW = 1_800_000_000.0
+
+
+def _job(text: str = '{"command": "true"}') -> Job:
+    return job.decode(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts", "own_limit", "decision"),
+    [
+        ("ok", 1, None, Done()),
+        ("ok", 9, 0, Done()),
+        ("failed", 1, None, RetryAfter(2)),
+        ("failed", 2, None, RetryAfter(4)),
+        ("failed", 3, None, RetryAfter(8)),
+        ("failed", 4, None, Dead()),
+        ("timeout", 3, None, RetryAfter(8)),
+        ("timeout", 4, None, Dead()),
+        ("lost", 3, None, RetryAfter(8)),
+        ("lost", 4, None, Dead()),
+        ("failed", 1, 0, Dead()),
+        ("failed", 4, 4, RetryAfter(16)),
+        ("failed", 5, 4, Dead()),
+        ("cancelled", 0, None, Dead()),
+        ("cancelled", 0, 99, Dead()),
+        ("interrupted", 0, None, Requeue()),
+        ("interrupted", 9, 0, Requeue()),
+    ],
+)
+def test_an_attempt_is_followed_by(
+    outcome: Outcome, attempts: int, own_limit: int | None, decision: Decision
+) -> None:
+    assert retry.decide(outcome, attempts, own_limit, POLICY) == decision
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_a_job_that_always_fails_runs_once_more_than_it_is_retried(limit: int) -> None:
+    record, runs, state = _job(f'{{"command": "false", "max_retries": {limit}}}'), 0, "pending"
+    while state != "dead":
+        entry = Attempt(attempt=record.next_attempt, outcome="failed")
+        record, state = retry.conclude(record, entry, POLICY, now=NOW, draw=0)
+        runs += 1
+    assert runs == limit + 1
+
+
+@pytest.mark.parametrize(
+    ("base", "attempts", "delay"),
+    [
+        (2, 1, 2),
+        (2, 2, 4),
+        (2, 3, 8),
+        (2, 16, 65536),
+        (2, 17, 86400),
+        (2, 10**6, 86400),
+        (1000, 10**6, 86400),
+        (1, 10**6, 1),
+        (0.5, 1, 0.5),
+        (0.5, 10**6, 0),
+        (0, 1, 0),
+        (3, 2, 9),
+    ],
+)
+def test_the_wait_grows_to_the_cap(base: float, attempts: int, delay: float) -> None:
+    assert retry.backoff(RetryPolicy(3, base, 86400, 0), attempts, 0.0) == delay
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(1, 10**6),
+    st.floats(0, 1000),
+)
+def test_jitter_only_ever_shortens_the_wait_and_by_no_more_than_its_part(
+    jitter: float, draw: float, attempts: int, base: float
+) -> None:
+    plain = retry.backoff(RetryPolicy(3, base, 86400, 0), attempts, draw)
+    spread = retry.backoff(RetryPolicy(3, base, 86400, jitter), attempts, draw)
+    assert plain * (1 - jitter) <= spread <= plain
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts", "state"),
+    [
+        ("ok", 1, "completed"),
+        ("failed", 1, "failed"),
+        ("timeout", 1, "failed"),
+        ("lost", 1, "failed"),
+        ("interrupted", 0, "pending"),
+        ("cancelled", 0, "dead"),
+    ],
+)
+def test_an_attempt_that_is_over_is_entered(outcome: Outcome, attempts: int, state: State) -> None:
+    entry = Attempt(attempt=1, outcome=outcome)
+    record, target = retry.conclude(_job(), entry, POLICY, now=NOW, draw=0)
+    assert (record.history, record.attempts, target) == ([entry], attempts, state)
+
+
+def test_a_retry_waits_from_now() -> None:
+    entry = Attempt(attempt=1, outcome="failed")
+    record, _ = retry.conclude(_job(), entry, POLICY, now=NOW, draw=0)
+    assert parse_timestamp(record.run_at or "") == NOW + 2
+
+
+@pytest.mark.parametrize("outcome", retry.Outcome.__args__)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("attempts", [0, 3, 9])
+def test_recovery_resumes_to_where_the_outcome_led(outcome: Outcome, attempts: int) -> None:
+    before = _job(f'{{"command": "true", "attempts": {attempts}}}')
+    entry = Attempt(attempt=1, outcome=outcome)
+    record, target = retry.conclude(before, entry, POLICY, now=NOW, draw=0)
+    assert retry.resume(record, 1, POLICY) == target
+
+
+def test_a_job_that_was_never_run_goes_back_to_pending() -> None:
+    assert retry.resume(_job(), 0, POLICY) == "pending"
