@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: the same number
@@ -56,4 +57,9 @@ class LoopDisk:
         subprocess.run(["mount", "-o", "loop", self._image, self.mount_point], check=True)
 
     def _unmount(self) -> None:
-        subprocess.run(["umount", self.mount_point], check=True)
+        # A command whose worker was killed may live some milliseconds longer, its log open.
+        deadline = time.monotonic() + 10
+        while subprocess.run(["umount", self.mount_point], stderr=subprocess.DEVNULL).returncode:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.mount_point} stays busy")
+            time.sleep(0.01)
