@@ -7,6 +7,7 @@ open than the spool itself. Workers may run meanwhile: what is seen twice is loo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import defaultdict
@@ -33,6 +34,7 @@ Damage = Literal[
     "stray",
     "mode",
     "orphan",
+    "numbering",
 ]
 _OURS = ("queue.toml", "queue.toml.lock")
 
@@ -101,6 +103,12 @@ def _places(spool: Spool) -> _Found:
     for place in _all_places(spool):
         if place.state != "pending":
             by_id[place.id].append(place)
+        elif is_id(place.id):
+            for later in spool.places(place.id):
+                if later.path != place.path and same_file(later.path, place.path):
+                    problem = f"is one file with {later.path}"
+                    fix = partial(spool.disk.remove, place.path)
+                    yield Finding("two places", place.path, problem, "remove this name"), fix
     for job_id, seen in by_id.items():
         if len(seen) < 2:
             continue
@@ -139,12 +147,16 @@ def _records(spool: Spool) -> _Found:
         if place.state in ("pending", "processing") or not is_id(place.id):
             continue
         try:
-            spool.read(place.path)
+            job, _ = spool.read(place.path)
         except FileNotFoundError:
             continue
         except (InvalidJob, OSError) as error:
             reason = str(error)
         else:
+            numbers = [entry.attempt for entry in job.history]
+            if numbers != [*range(1, len(numbers) + 1)]:
+                problem = f"its attempts are numbered {numbers}"
+                yield Finding("numbering", place.path, problem), None
             continue
         if place.state != "dead":
             yield (
@@ -170,12 +182,22 @@ def _strays(spool: Spool) -> _Found:
             if entry.is_symlink():
                 yield Finding("stray", entry.path, "is a symbolic link"), None
             elif not _belongs(state, entry):
-                what = kind(entry.stat(follow_symlinks=False).st_mode)
+                try:
+                    what = kind(entry.stat(follow_symlinks=False).st_mode)
+                except FileNotFoundError:
+                    continue
                 yield Finding("stray", entry.path, f"no job's file ({what})"), None
     limit = clock.now() - layout.LEFTOVER_SECONDS
     for path in spool.leftovers():
-        if os.path.lexists(path) and os.lstat(path).st_mtime < limit:
-            yield Finding("leftover", path, "was never published; workers sweep it"), None
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(path).st_mtime < limit:
+                yield Finding("leftover", path, "was never published; workers sweep it"), None
+    for directory in (paths.logs, paths.workers):
+        for entry in os.scandir(directory):
+            if entry.is_symlink():
+                yield Finding("stray", entry.path, "is a symbolic link"), None
+            elif directory == paths.workers and not layout.is_worker_file(entry.name):
+                yield Finding("stray", entry.path, "no worker's file"), None
 
 
 def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
@@ -183,7 +205,11 @@ def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
     if name.startswith("."):
         return state == "pending"  # a program's, or an editor's, until it is renamed
     if state == "processing":
-        return entry.is_dir() and all(map(layout.parse_claim, os.listdir(entry.path)))
+        try:
+            files = os.listdir(entry.path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            return isinstance(error, FileNotFoundError)  # its worker has left
+        return layout.is_worker(name) and all(map(layout.parse_claim, files))
     if state == "dead" and name.endswith(".error"):
         return True
     return name.endswith(".json") and (state == "pending" or is_id(layout.stem(name)))
@@ -212,12 +238,20 @@ def _modes(spool: Spool) -> _Found:
     for directory in spool.layout.directories:
         yield from _mode(directory, spool.dir_mode)
         for entry in os.scandir(directory) if directory not in dropped else ():
-            if not entry.is_symlink() and os.path.lexists(entry.path):
-                yield from _mode(entry.path, spool.dir_mode)
+            yield from _mode(entry.path, spool.dir_mode)
+    for name in spool.claimants():
+        with contextlib.suppress(FileNotFoundError):
+            for file in os.listdir(spool.layout.claims(name)):
+                yield from _mode(spool.layout.in_claims(name, file), spool.dir_mode)
+    for path in (spool.layout.settings, spool.layout.settings + ".lock"):
+        yield from _mode(path, spool.dir_mode)
 
 
 def _mode(path: str, allowed: int) -> _Found:
-    found = os.lstat(path)
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return  # a job that has moved on
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISDIR(found.st_mode) and mode & ~allowed & 0o777:
         fits = mode & (allowed | ~0o777)

@@ -15,6 +15,9 @@ from queuectl.errors import InvalidInput
 monotonic = time.monotonic
 now = time.time
 
+LONGEST_DURATION = 1e10
+"""Seconds, 300 years: what is longer is a mistake in the units."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", re.ASCII)
@@ -74,17 +77,22 @@ def parse_moment(text: str) -> float:
 
 def parse_duration(text: str) -> float:
     """Read a duration as seconds: `90`, `10m`, `1h30m`, `1.5h`, `7d`. Raises InvalidInput."""
+    seconds = float("nan")
     if _NUMBER.fullmatch(text):
-        return float(text)
-    if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > LONGEST_DURATION:
+        raise InvalidInput(f"{text[:40]!r} is longer than 300 years")
+    if seconds == seconds:
+        return seconds
     raise InvalidInput(f"{text!r} is not a duration: write 90, 30s, 10m, 1h30m or 7d")
 
 
 def format_duration(seconds: float) -> str:
     """Write seconds for people, two units at most: `40ms`, `1.4s`, `3m05s`, `2h10m`, `4d03h`."""
     if seconds < 1:
-        return f"{max(round(seconds * 1000), 0)}ms"
+        return f"{max(int(seconds * 1000), 0)}ms"
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = round(seconds)

@@ -17,10 +17,12 @@ from msgspec import Meta, Struct
 
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, InvalidSetting, SpoolUnusable
-from queuectl.fsio import Disk, discard
+from queuectl.fsio import Disk, discard, read_regular
 from queuectl.layout import FORMAT, Layout
 from queuectl.retry import RetryPolicy
 
+MAX_BYTES = 1 << 20
+"""The most that is read of queue.toml."""
 _FOREVER = 1e9  # seconds, 31 years: a finite bound, so that no deadline overflows
 Seconds = Annotated[float, Meta(ge=0, le=_FOREVER, extra_json_schema={"duration": True})]
 SomeSeconds = Annotated[float, Meta(gt=0, le=_FOREVER, extra_json_schema={"duration": True})]
@@ -154,7 +156,7 @@ class SettingsFile:
     def current(self) -> Settings:
         """Return the settings. Raises InvalidSetting, SpoolUnusable; then the last good stay."""
         try:
-            found = os.stat(self._layout.settings)
+            found = os.lstat(self._layout.settings)
         except FileNotFoundError:
             return self._settings
         version = (found.st_ino, found.st_size, found.st_mtime_ns)
@@ -172,7 +174,7 @@ class SettingsFile:
         """Return what the file sets. Raises SpoolUnusable, InvalidSetting."""
         try:
             values = tomllib.loads(self._text())
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: huge integers
             raise InvalidSetting(f"{self._layout.settings}: {error}") from None
         stated = values.pop("format", FORMAT)
         if not isinstance(stated, int) or stated > FORMAT:
@@ -204,7 +206,10 @@ class SettingsFile:
         # Never the soft lock: one that a dead process leaves behind blocks everyone for good.
         with FileLock(self._layout.settings + ".lock", mode=disk.file_mode, fallback_to_soft=False):
             self.values()  # a file that is broken, or of another format, is not ours to rewrite
-            document = tomlkit.parse(self._text())
+            try:
+                document = tomlkit.parse(self._text())
+            except (ValueError, RecursionError) as error:
+                raise InvalidSetting(f"{self._layout.settings}: {error}") from None
             if value is None:
                 document.pop(key, None)
             else:
@@ -220,10 +225,11 @@ class SettingsFile:
 
     def _text(self) -> str:
         try:
-            with open(self._layout.settings, encoding="utf-8") as file:
-                return file.read()
+            return read_regular(self._layout.settings, MAX_BYTES)[0].decode()
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise InvalidSetting(f"{self._layout.settings}: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise InvalidSetting(f"{self._layout.settings}: not UTF-8: {error.reason}") from None
 
@@ -232,7 +238,7 @@ def _parse(text: str) -> Any:
     """Read a value as TOML would, anything else as a string: `3`, `true`, `7d`."""
     try:
         value = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return value["value"] if len(value) == 1 else text
 

@@ -47,14 +47,17 @@ class Housekeeper:
         look: Callable[[State, str], None],
         knows: Callable[[State, str], bool],
         each_round: Callable[[], bool],
+        overflowed: threading.Event,
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
         self._look = look
         self._knows = knows
         self._each_round = each_round
+        self._overflowed = overflowed
         self._root = os.stat(spool.layout.root)
         self._mtimes: dict[State, int] = {}
+        self._next_full_look = 0.0
         self._next_sweep = 0.0
         self._hurry = threading.Event()
         self._closed = False
@@ -81,10 +84,13 @@ class Housekeeper:
         with self._trouble("the spool's state"):
             self._see_that_it_stands()
             watched = self._each_round()
+        started, anew = clock.monotonic(), self._is_doubtful(watched)
         for state in layout.WAITING:
             with self._trouble(f"{state} jobs"):
-                self._scan(state)
+                self._scan(state, anew=anew)
         self.scanned.set()
+        if anew:  # at most a twentieth of the time goes into looking at what is known
+            self._next_full_look = clock.monotonic() + 20 * (clock.monotonic() - started)
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
             recover(self.spool, grace=settings.kill_grace, draw=random.random())
@@ -112,21 +118,33 @@ class Housekeeper:
         except FileNotFoundError:
             raise SpoolUnusable(f"{root} is gone: moved or removed") from None
         for directory in self.spool.layout.directories:
-            if not os.path.isdir(directory):
+            if not os.path.lexists(directory):
                 log.warning("%s was gone: made again", directory)
-                self.spool.disk.make_dir(directory, self.spool.dir_mode)
+        self.spool.make_directories()
 
-    def _scan(self, state: State) -> None:
-        """Look at all waiting files that nobody has told of; none if nothing has changed."""
+    def _is_doubtful(self, watched: bool) -> bool:
+        """Whether a change to a known file may have gone unseen: an event was lost."""
+        if watched and not self._overflowed.is_set():
+            return False
+        if clock.monotonic() < self._next_full_look:
+            return False
+        self._overflowed.clear()
+        return True
+
+    def _scan(self, state: State, *, anew: bool) -> None:
+        """Look at all waiting files that nobody has told of; none if nothing has changed.
+
+        With `anew` at all of them, also those that are known.
+        """
         before = clock.now()
         mtime = os.stat(self.spool.layout.states[state]).st_mtime_ns
-        if self._mtimes.get(state) == mtime:
+        if self._mtimes.get(state) == mtime and not anew:
             return
         complete = mtime / 1e9 < before - MTIME_TICK
         for name in self.spool.names(state):
             if self._closed:
                 return
-            if not self._knows(state, name):
+            if anew or not self._knows(state, name):
                 self._look(state, name)
                 complete = complete and self._knows(state, name)
         if complete:

@@ -291,8 +291,11 @@ def _check(job: JobFields) -> None:
     for key, value in (job.env or {}).items():
         if not key or "=" in key or "\0" in key or "\0" in value:
             raise InvalidJob(f"env: {key!r} cannot be an environment variable")
-    for name in ("run_at", "created_at", "updated_at"):
-        if (text := getattr(job, name)) is not None:
+    stamps = [(name, getattr(job, name)) for name in ("run_at", "created_at", "updated_at")]
+    for entry in job.history:
+        stamps += [("history", entry.started_at), ("history", entry.finished_at)]
+    for name, text in stamps:
+        if text is not None:
             try:
                 parse_timestamp(text)
             except InvalidInput as error:

@@ -30,6 +30,7 @@ LEFTOVER_SECONDS = 36 * 3600
 
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
 
 
@@ -45,6 +46,11 @@ class Layout:
         self.processing = os.path.join(root, DIRECTORIES["processing"])
         self.states = {state: os.path.join(root, DIRECTORIES[state]) for state in STATES}
         self.id_lock = os.path.join(self.states["pending"], ".lock")
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What tells that a directory is a spool: any of these."""
+        return self.states["pending"], self.settings
 
     @property
     def directories(self) -> list[str]:
@@ -102,6 +108,17 @@ class Layout:
     def relative(self, path: str) -> str:
         """A path as it is written in records: from the spool's own directory."""
         return os.path.relpath(path, self.root)
+
+
+def is_worker(name: str) -> bool:
+    """Whether this may be a worker's name."""
+    return _WORKER.fullmatch(name) is not None
+
+
+def is_worker_file(name: str) -> bool:
+    """Whether this may be the name of a worker's file in `workers/`."""
+    stem, _, ending = name.rpartition(".")
+    return is_worker(stem) and ending in ("json", "lock", "stop", "log")
 
 
 def is_job_name(name: str) -> bool:

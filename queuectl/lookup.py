@@ -14,7 +14,17 @@ from msgspec import Struct
 from queuectl import clock, layout
 from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
 from queuectl.fsio import has_writer, read_regular, same_file, try_lock
-from queuectl.job import MAX_RECORD_BYTES, STATES, Job, Run, State, WorkerInfo, decode, is_id
+from queuectl.job import (
+    MAX_RECORD_BYTES,
+    STATES,
+    Job,
+    Run,
+    State,
+    WorkerInfo,
+    decode,
+    is_id,
+    numbered,
+)
 
 _WAITS_FOR_OTHERS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 
@@ -107,8 +117,13 @@ class Lookup:
         return [place for place in self.claims(worker) if place.id == job_id]
 
     def claimants(self) -> list[str]:
-        """List the names of all who have a directory of claims."""
-        return os.listdir(self.layout.processing)
+        """List the names of all who have a directory of claims; a link is none."""
+        with os.scandir(self.layout.processing) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if layout.is_worker(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
 
     def places(self, job_id: str) -> list[Place]:
         """Return where a job of exactly this id stands: one place, unless a file was dropped
@@ -131,23 +146,37 @@ class Lookup:
             if os.path.lexists(path):
                 yield Place(state, job_id, path)
 
-    def superseded(self, place: Place, job: Job) -> bool:
+    def superseded(self, place: ClaimedPlace, job: Job) -> bool:
         """Whether the same job stands elsewhere too, in a state that is no earlier than this one.
 
         That is what a power cut may leave where directories reach the disk one by one (ext4
         without a journal), or a move by link and unlink that was cut in two: the job's later
         place is on disk already, and the removal of its earlier one is not.
         """
-        for other in self.places(place.id):
+        for other in self._namesakes(place):
             if other.path == place.path:
                 continue
             if same_file(other.path, place.path):
                 return True
             with contextlib.suppress(InvalidJob, OSError):
-                later, _ = self.read(other.path)
-                if later.created_at == job.created_at and _progress(later) >= _progress(job):
+                if _follows(self.read(other.path)[0], job, place):
                     return True
         return False
+
+    def _namesakes(self, place: ClaimedPlace) -> Iterator[Place]:
+        """Where a claimed job may stand too: under its id, the numbers of it, or as one file."""
+        number, job_id = 1, place.id
+        while found := self.places(job_id):
+            yield from found
+            number += 1
+            job_id = numbered(place.id, number)
+        seen = os.lstat(place.path)
+        if seen.st_nlink > 1:  # dropped under another name than its id
+            for state in UNCLAIMED:
+                with os.scandir(self.layout.states[state]) as entries:
+                    for entry in entries:
+                        if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
+                            yield Place(state, layout.stem(entry.name), entry.path)
 
     def find(self, text: str) -> Place:
         """Return where the job stands whose id is, or alone begins with, `text`.
@@ -235,7 +264,9 @@ class Lookup:
             if layout.is_job_name(name):
                 with contextlib.suppress(OSError, msgspec.DecodeError):
                     data, _ = read_regular(self.layout.in_workers(name), 65536)
-                    found.append(msgspec.json.decode(data, type=WorkerInfo))
+                    info = msgspec.json.decode(data, type=WorkerInfo)
+                    if info.name == layout.stem(name):
+                        found.append(info)
         return found
 
     def leftovers(self) -> Iterator[str]:
@@ -273,8 +304,18 @@ class Lookup:
                         yield place
 
 
-def _progress(job: Job) -> tuple[int, str]:
-    return len(job.history), job.updated_at or ""
+def _follows(later: Job, job: Job, place: ClaimedPlace) -> bool:
+    """Whether `later` is the claimed job with what its own holder has made of it.
+
+    The holder's name tells, in the outcome it wrote: no two files share that, while a time of
+    creation may be a file's mtime, which `cp -p` gives to any number of them.
+    """
+    before = len(job.history)
+    if later.history[:before] != job.history:
+        return False
+    if len(later.history) > before:
+        return later.history[before].worker == place.worker
+    return before > 0
 
 
 def version_of(found: os.stat_result) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from queuectl.clock import monotonic
+from queuectl.clock import monotonic, now
 
 RUN_VARIABLE = "QUEUECTL_RUN"
 
@@ -55,15 +55,21 @@ def find(marks: Marks) -> set[int]:
     """
     if not os.path.isdir("/proc/self"):
         return {marks.group} if marks.group and _group_lives(marks.group) else set()
+    me = os.getpid()
     groups: dict[int, int] = {}
     found: set[int] = set()
     cookie = f"{RUN_VARIABLE}={marks.cookie}".encode()
     for pid in _processes():
-        group = _group_if_living(pid)
-        if group is None:
+        about = _about(pid)
+        if about is None:
             continue
+        parent, group, _ = about
         groups[pid] = group
-        if group == marks.group or _has_cookie(pid, cookie) or _holds(pid, marks.lock):
+        if (
+            group == marks.group
+            or _has_cookie(pid, cookie)
+            or (_holds(pid, marks.lock) and parent != me)
+        ):
             found.add(pid)
     # A group whose number was not vouched for is ours all the same if one of its members is.
     ours = {groups[pid] for pid in found} - {os.getpgrp()}
@@ -75,12 +81,15 @@ def end(
 ) -> bool:
     """End all that carries the marks: SIGTERM, after `grace` seconds SIGKILL.
 
-    `pause(seconds)` waits between looks. Returns False if something would not die within
-    `patience` seconds of SIGKILL: in uninterruptible sleep, or another user's.
+    `pause(seconds)` waits between looks. Whoever was found once is ended, though it was known
+    only by a group whose last marked member has died. Returns False if something would not die
+    within `patience` seconds of SIGKILL: in uninterruptible sleep, or another user's.
     """
     started = monotonic()
     asked: set[int] = set()
-    while living := find(marks):
+    known: dict[int, int] = {}  # by id, when it was started: an id alone may be given anew
+    while living := find(marks) | {pid for pid, start in known.items() if _start(pid) == start}:
+        known |= {pid: start for pid in living if (start := _start(pid)) is not None}
         waited = monotonic() - started
         if waited > grace + patience:
             return False
@@ -100,14 +109,37 @@ def _processes() -> Iterator[int]:
             yield pid
 
 
-def _group_if_living(pid: int) -> int | None:
-    """Return a process's group, or None if it is gone or only waits to be reaped."""
+def leads(pid: int, written_at: float) -> bool:
+    """Whether this process is the leader that a run file, written then, told of.
+
+    It leads a session and was started within a second of that time (wall clock): should the
+    clock have been set since, or the id have been given to another, it is not vouched for.
+    """
+    about = _about(pid)
+    if about is None or about[1] != pid:
+        return False
+    with open("/proc/uptime") as file:
+        booted_at = now() - float(file.read().split()[0])
+    started_at = booted_at + about[2] / os.sysconf("SC_CLK_TCK")
+    return abs(started_at - written_at) <= 1.0
+
+
+def _start(pid: int) -> int | None:
+    about = _about(pid)
+    return about[2] if about else None
+
+
+def _about(pid: int) -> tuple[int, int, int] | None:
+    """Return a process's parent, group and start (clock ticks since the boot).
+
+    None if it is gone, or only waits to be reaped.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            state, _, group = file.read().rpartition(b") ")[2].split(b" ", 3)[:3]
+            fields = file.read().rpartition(b") ")[2].split()
     except OSError:
         return None
-    return None if state in (b"Z", b"X") else int(group)
+    return None if fields[0] in (b"Z", b"X") else (int(fields[1]), int(fields[2]), int(fields[19]))
 
 
 def _has_cookie(pid: int, cookie: bytes) -> bool:

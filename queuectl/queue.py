@@ -30,8 +30,6 @@ from queuectl.spool import Claim, Spool, open_spool
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
 """The order in which the states are listed: what goes on before what is over."""
-LONGEST_DELAY = 1e10
-"""Seconds, 300 years: what is later is a mistake in the units."""
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often `wait` looks at the directories when no event tells it to."""
 
@@ -86,8 +84,10 @@ class Queue:
         if delay is not None:
             if run_at is not None:
                 raise InvalidInput("delay and run_at exclude each other")
-            if not 0 <= delay <= LONGEST_DELAY:
-                raise InvalidInput(f"delay: seconds from 0 to {LONGEST_DELAY:g}, not {delay}")
+            if not 0 <= delay <= clock.LONGEST_DURATION:
+                raise InvalidInput(
+                    f"delay: seconds from 0 to {clock.LONGEST_DURATION:g}, not {delay}"
+                )
             run_at = clock.format_timestamp(clock.now() + delay)
         if isinstance(run_at, datetime):
             run_at = clock.format_timestamp(run_at.timestamp())
@@ -259,7 +259,11 @@ class Queue:
         place = self.spool.find(id)
         if place.state not in ("dead", "failed"):
             raise WrongState(f"job {place.id} is {place.state}, not dead")
-        if kept := self._change(place, self._retried):
+        try:
+            kept = self._change(place, self._retried)
+        except InvalidJob as error:
+            raise InvalidJob(f"{place.id} is still no valid job: {error}") from None
+        if kept:
             discard(self.spool.layout.reason(place.id))
             return kept
         raise WrongState(f"job {place.id} has just moved: look again")
@@ -344,12 +348,14 @@ class Queue:
         path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
         with contextlib.suppress(FileExistsError):  # asked already
             self.spool.disk.write(path, b"")  # made in place: that is what its worker watches for
+        self.spool.disk.sync_dir(os.path.dirname(path))
 
     def _cancelled(self, claim: Claim) -> tuple[Job, State]:
         now = clock.now()
         entry = Attempt(
             attempt=claim.job.next_attempt,
             outcome="cancelled",
+            worker=claim.worker,
             error="cancelled before it was started",
             finished_at=clock.format_timestamp(now),
         )

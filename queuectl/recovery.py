@@ -48,6 +48,14 @@ class Holder:
             self.leave()
             raise
 
+    def stands(self) -> bool:
+        """Whether the lock is still ours for all to see: if not, others take us for dead."""
+        path = self.spool.layout.worker(self.name, "lock")
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(self._lock))
+        except FileNotFoundError:
+            return False
+
     def leave(self) -> None:
         """Give the right up; claims that are still there are left to recovery."""
         with contextlib.suppress(FileNotFoundError, OSError):
@@ -74,7 +82,8 @@ def cookie(worker: str, job_id: str, run: Run) -> str:
 def dead_holders(spool: Spool) -> Iterator[str]:
     """Name the dead who left something, each while its lock is ours.
 
-    The lock is let go when the next one is asked for.
+    The lock is let go when the next one is asked for. One that has to be made, because
+    somebody removed it, goes again if the holder has only just left.
     """
     locks = {
         name.removesuffix(".lock")
@@ -85,13 +94,16 @@ def dead_holders(spool: Spool) -> Iterator[str]:
     for name in sorted(locks | claimants):
         path = spool.layout.worker(name, "lock")
         try:
-            lock = try_lock(path, make_with=spool.disk.file_mode if name in claimants else None)
+            lock = try_lock(path, make_with=None if name in locks else spool.disk.file_mode)
         except OSError:
             continue
         if lock is None:
             continue
         try:
-            yield name
+            if name in locks or os.path.isdir(spool.layout.claims(name)):
+                yield name
+            else:
+                discard(path)
         finally:
             os.close(lock)
 
@@ -162,8 +174,11 @@ def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
         return True  # the run file is made before the command is started
     here = (process.hostname(), process.boot_id())
     if run and (run.host, run.boot_id) == here:
+        led = run.pid is not None and process.leads(run.pid, found.st_mtime)
         marks = process.Marks(
-            cookie(place.worker, place.id, run), (found.st_dev, found.st_ino), group=None
+            cookie(place.worker, place.id, run),
+            (found.st_dev, found.st_ino),
+            group=run.pid if led else None,
         )
         if not process.end(marks, grace, pause=time.sleep):
             log.error("what job %s left running will not die: waiting for its end", place.id)

@@ -18,6 +18,8 @@ from queuectl.job import Job, State, WorkerInfo, is_id
 from queuectl.lookup import ClaimedPlace, Lookup, Place
 
 MAX_REASON_BYTES = 4096
+MAX_DIGITS = 4000
+"""Of an integer; Python refuses to read longer ones than 4300."""
 
 
 class JobStatus(Struct, frozen=True):
@@ -43,14 +45,14 @@ class JobStatus(Struct, frozen=True):
         about = {name: getattr(self, name) for name in ("problem", "worker", "slot", "pid")}
         about["running_since"] = self.started_at
         known = {name: value for name, value in about.items() if value is not None}
-        place = {"id": self.id, "state": self.state, "path": self.path}
+        place = {"id": _utf8(self.id), "state": self.state, "path": _utf8(self.path)}
         return msgspec.Raw(
             msgspec.json.encode({**(self.job.raw if self.job else {}), **place, **known})
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `to_json` says as Python values; a number too large for a float is inf."""
-        found: dict[str, Any] = json.loads(bytes(self.to_json()))
+        """Return what `to_json` says as Python values; a number too large for one is inf."""
+        found: dict[str, Any] = json.loads(bytes(self.to_json()), parse_int=_number)
         return found
 
 
@@ -82,6 +84,15 @@ class QueueStatus(Struct, frozen=True):
     spool: str
     jobs: dict[State, int]
     workers: list[WorkerStatus]
+
+
+def _utf8(text: str) -> str:
+    """Spell out the bytes of a file name that are not UTF-8: JSON cannot hold them."""
+    return os.fsencode(text).decode(errors="backslashreplace")
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) < MAX_DIGITS else float(digits)
 
 
 def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -24,7 +25,7 @@ from msgspec.structs import replace
 
 from queuectl import clock, process
 from queuectl.config import Settings
-from queuectl.fsio import create, make_locked, write_all
+from queuectl.fsio import create, kind, make_locked, write_all
 from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
 from queuectl.recovery import cookie, encode
 from queuectl.spool import Claim, Spool
@@ -32,6 +33,7 @@ from queuectl.spool import Claim, Spool
 LOCK_FD_FLOOR = 64
 """The run file's least descriptor in the command, so that a shell's `exec 3>` does not hit it."""
 
+_IN_THE_WAY = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 _OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _NO_PATIENCE_SECONDS = 0.02
 _LONGEST_POLL = 3600.0  # seconds; poll(2) takes an int of milliseconds, 24.8 days
@@ -82,7 +84,13 @@ def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Cont
         started_at=clock.format_timestamp(clock.now()),
         log=spool.layout.relative(log_path),
     )
-    log = create(log_path, os.O_WRONLY | os.O_APPEND, spool.disk.file_mode)
+    try:
+        log = _open_log(log_path, spool.disk.file_mode)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+        reason = f"its log cannot be opened: {error.strerror}"
+        return replace(entry, error=reason, log=None, finished_at=entry.started_at)
     try:
         if control.reason:
             entry = _conclude(entry, control.reason, None, None)
@@ -136,6 +144,16 @@ def _run(
         process.end(marks, settings.kill_grace, pause=time.sleep)
     code = command.wait()
     return _conclude(entry, asked, code, timeout)
+
+
+def _open_log(path: str, mode: int) -> int:
+    """Open an attempt's log. Whatever else stands in its place is not waited for or written to."""
+    fd = create(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK, mode)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise OSError(errno.EEXIST, f"{kind(found.st_mode)} is in the way", path)
+    return fd
 
 
 def _open_run_file(spool: Spool, claim: Claim) -> int:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from queuectl import layout
 from queuectl.config import SettingsFile, template
 from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import Disk, discard, discard_tree, locked, same_file
+from queuectl.fsio import Disk, discard, discard_tree, kind, locked, same_file
 from queuectl.job import Job, State, check_id, id_from_name, numbered
 from queuectl.lookup import UNCLAIMED, ClaimedPlace, Lookup, Place, Ready, Unfit, version_of
 from queuectl.retry import resume
@@ -47,6 +47,17 @@ class Spool(Lookup):
         self.settings = SettingsFile(self.layout)
         self.disk = Disk(sync=self.settings.current().fsync, file_mode=self.dir_mode & 0o666)
         self._claiming = threading.Lock()
+        self._numbers: dict[str, int] = {}
+
+    def make_directories(self) -> None:
+        """Make what is missing of the spool. Raises SpoolUnusable if a part is no directory.
+
+        A symbolic link is none: what is done in a spool stays in it.
+        """
+        for directory in self.layout.directories:
+            self.disk.make_dir(directory, self.dir_mode)
+            if not stat.S_ISDIR(os.lstat(directory).st_mode):
+                raise SpoolUnusable(f"{directory} is {kind(os.lstat(directory).st_mode)}")
 
     def check_private(self, *, allow_shared: bool) -> None:
         """See that nobody else may write to the spool, or trust all who may.
@@ -174,7 +185,7 @@ class Spool(Lookup):
             return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
 
         with self._claiming:  # the slots of this process choose one after the other
-            job_id = _free_id(wanted, source, rivals)
+            job_id = self._free_id(wanted, source, rivals)
             target = self.layout.claim(worker, job_id, attempt)
             try:
                 self.disk.take(source, target)
@@ -185,7 +196,7 @@ class Spool(Lookup):
             # What others hold is looked at only now: before, they could still have taken
             # another file under this id a moment later. Whoever sees the other's yields.
             while any(_others(self.claims_of(job_id), target)):
-                job_id = _free_id(wanted, target, lambda each: rivals(each, None))
+                job_id = self._free_id(wanted, target, lambda each: rivals(each, None))
                 target, taken = self.layout.claim(worker, job_id, attempt), target
                 self.disk.take(taken, target)
         try:
@@ -213,6 +224,22 @@ class Spool(Lookup):
     def _put_back(self, path: str, state: State, job_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._move_on(path, state, job_id)
+
+    def _free_id(self, wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:
+        """Return the id for the file at `path`, or ID.2, ID.3...: one that has no rival.
+
+        It is the first, but for ids that are dropped again and again: there the search goes on
+        where it last ended.
+        """
+        if not any(_others(rivals(wanted), path)):
+            return wanted
+        if len(self._numbers) > 1000:
+            self._numbers.clear()
+        number = self._numbers.get(wanted, 2)
+        while any(_others(rivals(numbered(wanted, number)), path)):
+            number += 1
+        self._numbers[wanted] = number
+        return numbered(wanted, number)
 
     # -- settle ----------------------------------------------------------------------------
 
@@ -263,7 +290,7 @@ class Spool(Lookup):
         name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
         wanted = id_from_name(name)
         try:
-            job_id = self._move_on(path, "dead", _free_id(wanted, path, self.places))
+            job_id = self._move_on(path, "dead", self._free_id(wanted, path, self.places))
         except FileNotFoundError:
             return None
         kept = self.layout.job("dead", job_id)
@@ -282,7 +309,7 @@ class Spool(Lookup):
 
     def renumber(self, place: Place) -> str:
         """Give an unclaimed job whose id stands in another place too the next free number."""
-        job_id = _free_id(place.id, place.path, self.places)
+        job_id = self._free_id(place.id, place.path, self.places)
         self.disk.publish(place.path, self.layout.job(place.state, job_id))
         return job_id
 
@@ -330,22 +357,21 @@ def open_spool(root: str, *, create: bool) -> Spool:
     becomes a spool, private to its user.
     """
     root = os.path.abspath(root)
-    marker = layout.Layout(root).states["pending"]
-    if not os.path.isdir(marker):
+    marks = layout.Layout(root).marks
+    if not any(map(os.path.exists, marks)):
         if not create:
             raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
         try:
             if os.path.lexists(root) and not os.path.isdir(root):
                 raise FileExistsError
-            if os.path.isdir(root) and os.listdir(root) and not os.path.isdir(marker):
+            if os.path.isdir(root) and os.listdir(root) and not any(map(os.path.exists, marks)):
                 raise SpoolUnusable(f"{root} is not a spool, and not empty: name another directory")
             os.makedirs(os.path.dirname(root), exist_ok=True)
             Disk().make_dir(root, 0o700)
         except (FileExistsError, NotADirectoryError):
             raise SpoolUnusable(f"{root} is not a directory") from None
     spool = Spool(root)
-    for directory in spool.layout.directories:
-        spool.disk.make_dir(directory, spool.dir_mode)
+    spool.make_directories()
     if not os.path.lexists(spool.layout.settings):
         staged = spool.layout.staged()
         spool.disk.write(staged, template().encode())
@@ -363,12 +389,3 @@ def _no_lock() -> Iterator[None]:
 def _others(places: Iterable[_P], path: str) -> Iterator[_P]:
     """Those of the places that are another file than the one at `path`."""
     return (place for place in places if not same_file(place.path, path))
-
-
-def _free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:
-    """Return the id for the file at `path`, or ID.2, ID.3...: the first without a rival."""
-    number, job_id = 1, wanted
-    while any(_others(rivals(job_id), path)):
-        number += 1
-        job_id = numbered(wanted, number)
-    return job_id

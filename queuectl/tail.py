@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -45,7 +46,7 @@ def follow(spool: Lookup, job_id: str, first: int) -> Iterator[Output]:
 def read(path: str, offset: int = 0) -> Iterator[bytes]:
     """Yield a log's bytes from an offset on; nothing if there is no log."""
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             file.seek(offset)
             while data := file.read(CHUNK_BYTES):
                 yield data

@@ -50,6 +50,11 @@ class Wake:
         self._peers: dict[str, int] = {}
         self._lock = threading.RLock()  # a signal handler may notify while its thread does
         self._closed = False
+        self._told = False
+        self.overflowed = threading.Event()
+        """Set when the kernel has dropped events: what is known may be out of date."""
+        self._listener = _OverflowListener(self.overflowed)
+        logging.getLogger("watchdog").addHandler(self._listener)
 
     def arm(self) -> bool:
         """Start the watch, or start it anew if it has broken; False if none can be had.
@@ -77,8 +82,12 @@ class Wake:
                 observer.schedule(Handler(), directory, event_filter=created)
             observer.start()
         except OSError as error:  # no inotify instance or watch left, or no inotify at all
-            log.warning("no watch to be had (%s): looking every second", error)
+            observer.unschedule_all()
+            if not self._told:
+                log.warning("no watch to be had (%s): looking every second", error)
+            self._told = True
             return False
+        self._told = False
         self._observer = observer
         self._watched = self._stat()
         return True
@@ -119,6 +128,7 @@ class Wake:
     def close(self) -> None:
         """End the watch and free everything."""
         self._disarm()
+        logging.getLogger("watchdog").removeHandler(self._listener)
         with self._lock:
             self._closed = True
             for fd in (*self._peers.values(), self._reader, self._writer):
@@ -143,6 +153,18 @@ class Wake:
             observer, self._observer = self._observer, None
             observer.stop()
             observer.join()
+
+
+class _OverflowListener(logging.Handler):
+    """Hears of dropped events: watchdog tells of them in its log, and nowhere else."""
+
+    def __init__(self, overflowed: threading.Event) -> None:
+        super().__init__(logging.WARNING)
+        self._overflowed = overflowed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._overflowed.set()
 
 
 def _observer() -> BaseObserver:

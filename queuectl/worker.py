@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from queuectl import clock, layout, process, retry, runner
 from queuectl.backlog import Backlog, Unready
 from queuectl.config import Settings
-from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError
-from queuectl.fsio import discard
+from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError, SpoolUnusable
+from queuectl.fsio import discard, read_regular
 from queuectl.housekeeping import Housekeeper
 from queuectl.job import Attempt, State, WorkerInfo
 from queuectl.lookup import Ready
@@ -49,6 +49,7 @@ class Tally(Struct):
     dead: int = 0
     cancelled: int = 0
     interrupted: int = 0
+    unsettled: int = 0
     scheduled: int = 0
     drained: bool = False
 
@@ -85,10 +86,15 @@ class Worker:
         self._now = threading.Event()
         self._claiming: set[int] = set()
         self._troubled: set[int] = set()
+        self._pauses: dict[int, float] = {}
         self._untroubled = threading.Event()
         self._untroubled.set()
         self._housekeeper = Housekeeper(
-            spool, look=self.look, knows=self._knows, each_round=self._each_round
+            spool,
+            look=self.look,
+            knows=self._knows,
+            each_round=self._each_round,
+            overflowed=self._wake.overflowed,
         )
 
     # -- life ------------------------------------------------------------------------------
@@ -99,7 +105,7 @@ class Worker:
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
         the spool is gone, OSError if the worker cannot enrol.
         """
-        with Holder(self.spool, self.info) as self._holder, self._signals():
+        with self._signals(), Holder(self.spool, self.info) as self._holder:
             self._wake.arm()
             threads = [
                 threading.Thread(target=self._slot, args=(number,), name=f"slot-{number}")
@@ -175,7 +181,7 @@ class Worker:
         if self._unready.names() and clock.monotonic() >= self._next_look:
             for state, name in self._unready.names():
                 self.look(state, name)
-            self._next_look = clock.monotonic() + self._patience()
+            self._next_look = clock.monotonic() + self._unready_pause()
         if died:
             self._housekeeper.hurry()
         if self.drain and not self._stopping and self._is_drained():
@@ -183,10 +189,13 @@ class Worker:
             self.stop()
 
     def _patience(self) -> float:
-        settings = self.spool.settings.last_good
         if self._unready.names():
-            return max(min(settings.quiet_period / 4, 1.0), 0.02)
+            return self._unready_pause()
         return 1.0 if self.drain else 60.0
+
+    def _unready_pause(self) -> float:
+        """Seconds between looks at files that are no jobs, perhaps not yet."""
+        return max(min(self.spool.settings.last_good.quiet_period / 4, 1.0), 0.02)
 
     def _happened(self, path: str) -> None:
         """Follow the hint that something has changed at a path."""
@@ -209,9 +218,9 @@ class Worker:
 
     def _heed_stop(self) -> None:
         """Obey `workers/NAME.stop`, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            with open(self.spool.layout.worker(self.info.name, "stop"), "rb") as file:
-                now = file.read(8).strip() == b"now"
+        with contextlib.suppress(OSError):
+            said, _ = read_regular(self.spool.layout.worker(self.info.name, "stop"), 64)
+            now = said.strip() == b"now"
             if now and not self._now.is_set():
                 self.stop_now()
             elif not self._stopping:
@@ -227,6 +236,9 @@ class Worker:
 
     def _each_round(self) -> bool:
         """See to what an event may have failed to tell; return whether the watch is whole."""
+        if not self._holder.stands():
+            lock = self.spool.layout.worker(self.info.name, "lock")
+            raise SpoolUnusable(f"{lock} is gone: others take this worker for dead")
         self._settings()
         self._backlog.look_at_the_clock()
         self._follow_peers()
@@ -302,6 +314,8 @@ class Worker:
 
     def _fail(self, error: BaseException) -> None:
         """Leave because of an error that nothing here can mend."""
+        if self._failure is None:
+            log.critical("leaving: %s", error)
         self._failure = self._failure or error
         self.stop()
 
@@ -324,11 +338,13 @@ class Worker:
                 with self._lock:
                     self._running[number] = claim, Control()
             return claim
+        except SpoolUnusable:
+            raise
         except InvalidJob:
             self.look(state, name)
         except (OSError, QueuectlError) as error:
             self._unready.add(state, name)  # to be looked at again
-            self._pause(number, FIRST_PAUSE * 10, f"{name} cannot be claimed: {error}")
+            self._pause(number, f"{name!r} cannot be claimed: {error}")
         finally:
             with self._lock:
                 self._claiming.discard(number)
@@ -352,7 +368,7 @@ class Worker:
 
     def _back_off(self, number: int, claim: Claim, error: Exception) -> None:
         """Give up a claim whose command could not be started through no fault of its own."""
-        self._pause(number, FIRST_PAUSE * 10, f"job {claim.id} cannot be started: {error}")
+        self._pause(number, f"job {claim.id} cannot be started: {error}")
         if self._is_cancelled(claim):
             entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
             self._settle(number, claim, entry)
@@ -376,7 +392,7 @@ class Worker:
 
     def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
         """Write the outcome, however long the disk refuses; the command is never run again."""
-        pause, kept = FIRST_PAUSE, claim.id
+        kept = claim.id
         if entry.outcome != "ok" and self._is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
         while True:
@@ -400,9 +416,10 @@ class Worker:
                     break
                 if self._now.is_set():
                     log.error("job %s is left to recovery: %s", claim.id, error)
+                    self.tally.unsettled += 1
                     return
-                self._pause(number, pause, f"job {claim.id} cannot be settled: {error}")
-                pause = min(pause * 2, LONGEST_PAUSE)
+                self._pause(number, f"job {claim.id} cannot be settled: {error}")
+        self._pauses.pop(number, None)
         self._clean_up(claim)
         self._tell(claim, entry, target)
         if target == "failed":
@@ -418,8 +435,10 @@ class Worker:
             with contextlib.suppress(OSError):  # left to whoever strikes us off
                 discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
 
-    def _pause(self, number: int, seconds: float, why: str) -> None:
+    def _pause(self, number: int, why: str) -> None:
         """Let no slot take a new job for a while: the trouble is ours, not the job's."""
+        seconds = self._pauses.get(number, FIRST_PAUSE)
+        self._pauses[number] = min(seconds * 2, LONGEST_PAUSE)
         log.error("%s; trying again in %g s", why, seconds)
         with self._lock:
             self._troubled.add(number)
@@ -434,7 +453,7 @@ class Worker:
         """The settings as they stand now; the last good ones if they are broken."""
         try:
             settings = self.spool.settings.current()
-        except QueuectlError as error:
+        except (OSError, QueuectlError) as error:
             log.error("settings kept as they were: %s", error)
             settings = self.spool.settings.last_good
         self.spool.disk.sync = settings.fsync

@@ -30,7 +30,9 @@ def run(arguments: list[str]) -> int:
         if message.startswith("Usage:"):  # a group without a command: its help
             print(message, file=sys.stderr)
             return error.exit_code
-        return _fail(f"{message} (see: queuectl --help)", error.exit_code)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "queuectl"
+        return _fail(f"{message} (see: {command} --help)", error.exit_code)
     except BrokenPipeError:  # `queuectl list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -63,7 +63,7 @@ def get(
     print_json(value) if as_json else print(_text(value))
 
 
-@app.command("set")
+@app.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a value
 def set_(
     context: typer.Context,
     key: KeyArgument,

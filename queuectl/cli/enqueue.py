@@ -16,9 +16,9 @@ from typer.core import TyperCommand
 
 from queuectl import clock
 from queuectl.cli import app
-from queuectl.cli.render import note, print_json
+from queuectl.cli.render import note, print_json, printable
 from queuectl.errors import InvalidInput, InvalidJob, NotJson
-from queuectl.job import Job, build, decode
+from queuectl.job import FIELDS, Job, build, decode
 from queuectl.queue import Queue
 
 
@@ -112,6 +112,7 @@ def enqueue(
         print_json({"ids": ids}) if as_json else sys.stdout.writelines(f"{i}\n" for i in ids)
     else:
         record = _record(words, program, given)
+        _hint(record)
         queue = app.open_queue(context, spool, create=True)
         new = queue.submit(record)
         print_json({"id": new}) if as_json else print(new)
@@ -144,6 +145,15 @@ def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) 
             f"{error}; what begins with {{ is taken as JSON: "
             "to run it as a shell command, write -- sh -c '{ ...; }'"
         ) from None
+
+
+def _hint(job: Job) -> None:
+    """Tell of a field that is kept, but looks like one of ours with a slip in it."""
+    from difflib import get_close_matches
+
+    for key in job.raw:
+        if key not in FIELDS and (near := get_close_matches(key, FIELDS, n=1, cutoff=0.8)):
+            note(printable(f"{key!r} is kept, and means nothing here: did you mean {near[0]!r}?"))
 
 
 def _with(job: Job, given: dict[str, Any]) -> Job:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
+import msgspec
 import typer
 
 from queuectl import tail
@@ -91,6 +93,7 @@ def list_(
             ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
             map(_row, found),
             flexible=(0, 7, 8),
+            droppable=(2, 5, 4),
         )
     else:
         note(f"no {state} jobs" if state else "no jobs: `queuectl enqueue 'echo hello'` makes one")
@@ -136,7 +139,7 @@ def show(
         print_json(status.to_json())
         return
     for name, value in _facts(status):
-        print(f"{name:<12} {styled(printable(value), value)}")
+        print(f"{printable(name):<12} {styled(printable(value), value)}")
     if status.job is None or not status.job.history:
         return
     print()
@@ -169,15 +172,15 @@ def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
         yield "worker", f"{status.worker}{slot}, pid {status.pid}"
     if status.job is None:
         return
-    job, record = status.job, status.to_dict()
+    job = status.job
     yield "command", command_of(job)
     yield "created", f"{job.created_at} ({ago(job.created_at)} ago)"
     if job.run_at and status.state in ("pending", "failed"):
         yield "runs at", f"{job.run_at} (in {until(job.run_at)})"
-    told = {"id", "state", "path", "problem", "worker", "slot", "pid", "running_since", "command"}
-    for name, value in record.items():
-        if name not in told | {"created_at", "updated_at", "run_at", "history"}:
-            yield name, str(value)
+    told = {"id", "command", "created_at", "updated_at", "run_at", "history"}
+    for name, text in job.raw.items():
+        if name not in told:
+            yield name, msgspec.json.format(bytes(text), indent=0).decode()
 
 
 def logs(
@@ -220,6 +223,8 @@ def logs(
         note(styled(f"==> {end.id} is {end.state} <==", "dim", sys.stderr))
         return
     path = queue.log_path(job_id, attempt)
+    if not os.path.exists(path):
+        note(f"{os.path.basename(path)} is not there: that attempt wrote none, or it was removed")
     if as_json:
         output = b"".join(tail.read(path)).decode(errors="replace")
         print_json({"path": path, "output": output})

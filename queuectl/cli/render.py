@@ -55,17 +55,27 @@ def styled(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, flexible: Sequence[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    flexible: Sequence[int] = (),
+    droppable: Sequence[int] = (),
 ) -> None:
     """Print a table. On a terminal the `flexible` columns, by number, are cut to fit it.
 
+    Where that is not enough, the `droppable` ones are left out, in their order.
     Elsewhere nothing is cut; long cells just stick out, so that one does not pad all lines.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
     cut = sys.stdout.isatty()
     if cut:
-        _fit(widths, flexible, shutil.get_terminal_size().columns)
+        available = shutil.get_terminal_size().columns
+        gone = _too_many(widths, flexible, droppable, available)
+        header, *cells = [_without(row, gone) for row in (header, *cells)]
+        flexible = [n - sum(each < n for each in gone) for n in flexible]
+        widths = [width for n, width in enumerate(widths) if n not in gone]
+        _fit(widths, flexible, available)
     else:
         widths = [min(width, _MOST_PADDING) for width in widths]
     print(styled(_line(header, widths, cut), "bold"))
@@ -73,6 +83,26 @@ def table(
         line = _line(row, widths, cut)
         state = next((cell for cell in row if cell in _COLOURS), "")
         print(line.replace(state, styled(state, state), 1) if state else line)
+
+
+def _too_many(
+    widths: Sequence[int], flexible: Sequence[int], droppable: Sequence[int], available: int
+) -> set[int]:
+    """Which of the droppable columns have to go for the others to fit."""
+    least = {
+        n: min(width, _LEAST_COLUMN) if n in flexible else width for n, width in enumerate(widths)
+    }
+    gone: set[int] = set()
+    for number in droppable:
+        if sum(least.values()) + 2 * (len(least) - 1) <= available:
+            break
+        del least[number]
+        gone.add(number)
+    return gone
+
+
+def _without(row: Sequence[str], gone: set[int]) -> list[str]:
+    return [cell for number, cell in enumerate(row) if number not in gone]
 
 
 def _fit(widths: list[int], flexible: Sequence[int], available: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import ago, note, print_json, table
+from queuectl.cli.render import ago, note, print_json, printable, table
 from queuectl.errors import NoSuchJob, QueuectlError
 from queuectl.fsio import create, write_all
 from queuectl.report import WorkerStatus
@@ -78,12 +78,10 @@ def start(
         log = queue.spool.layout.worker(worker.info.name, "log")
         if tell:  # made here, so that it has the spool's mode
             os.close(create(log, os.O_WRONLY, queue.spool.disk.file_mode))
-        logging.basicConfig(
-            level=logging.WARNING if quiet else logging.INFO,
-            format="%(asctime)s %(message)s",
-            datefmt="%H:%M:%S" if sys.stderr.isatty() else "%Y-%m-%dT%H:%M:%S",
-            filename=log if tell else None,
-        )
+        handler = logging.FileHandler(log) if tell else logging.StreamHandler()
+        clock = "%H:%M:%S" if sys.stderr.isatty() else "%Y-%m-%dT%H:%M:%S"
+        handler.setFormatter(_OneSafeLine("%(asctime)s %(message)s", clock))
+        logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
         tally = worker.run(ready=lambda name: _started(name, count, tell))
     except (QueuectlError, OSError) as error:
         if tell is None:
@@ -93,6 +91,15 @@ def start(
         raise typer.Exit(1) from None
     if not tell and not quiet:
         note(_summary(tally))
+    if tally.unsettled:
+        raise typer.Exit(1)
+
+
+class _OneSafeLine(logging.Formatter):
+    """What jobs and files are called may be meant for the terminal: it is spelled out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _started(name: str, count: int, tell: Callable[[str], None] | None) -> None:
@@ -106,6 +113,7 @@ def _summary(tally: Tally) -> str:
     parts += [f"{tally.failed} failed attempts"] * bool(tally.failed)
     parts += [f"{tally.cancelled} cancelled"] * bool(tally.cancelled)
     parts += [f"{tally.interrupted} put back"] * bool(tally.interrupted)
+    parts += [f"{tally.unsettled} left to recovery"] * bool(tally.unsettled)
     text = f"{'drained' if tally.drained else 'stopped'}; this worker: {', '.join(parts)}"
     return f"{text}; {tally.scheduled} scheduled for later" if tally.scheduled else text
 
