@@ -79,7 +79,7 @@ def _dead_holders(spool: Spool) -> _Found:
 
     fix = partial(recover, spool, grace=spool.settings.last_good.kill_grace, draw=0.0)
 
-    for name in list(dead_holders(spool)):
+    for name in list(dead_holders(spool, make_locks=False)):
         claims = [place.id for place in spool.claims(name)]
         if claims:
             yield (

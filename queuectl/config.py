@@ -32,7 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The settings of a spool. Durations are seconds here; in the file also "10m", "7d"."""
 
     max_retries: Annotated[
-        Annotated[int, Meta(ge=0)],
+        Annotated[int, Meta(ge=0, le=1_000_000)],
         Meta(description="retries of a failed job after its first attempt"),
     ] = 3
     backoff_base: Annotated[
@@ -139,7 +139,7 @@ def check(values: Mapping[str, Any]) -> Settings:
     except msgspec.ValidationError as error:
         key = str(error).partition("`$.")[2].rstrip("`")
         raise InvalidSetting(
-            f"{key} must be {infos[key].allowed}, not {values[key]!r}"
+            f"{key} must be {infos[key].allowed}, not {_shown(values[key])}"
             if key in infos
             else str(error)
         ) from None
@@ -241,6 +241,13 @@ def _parse(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return value["value"] if len(value) == 1 else text
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:100]
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "so long a number"
 
 
 def _allowed(kind: Mapping[str, Any], duration: bool) -> str:

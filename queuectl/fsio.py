@@ -310,6 +310,18 @@ def locked(path: str, mode: int) -> Iterator[None]:
         os.close(fd)
 
 
+def stands(path: str) -> bool:
+    """Whether there is something at a path. Raises OSError where that cannot be known.
+
+    os.path.lexists answers no to every error: a disk that fails would make jobs disappear.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def same_file(one: str, other: str) -> bool:
     """Whether two names stand for one file; False if either is gone."""
     try:

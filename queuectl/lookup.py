@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from queuectl import clock, layout
-from queuectl.errors import AmbiguousId, InvalidJob, NoSuchJob
-from queuectl.fsio import has_writer, read_regular, same_file, try_lock
+from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
+from queuectl.fsio import has_writer, read_regular, same_file, stands, try_lock
 from queuectl.job import (
     MAX_RECORD_BYTES,
     STATES,
@@ -143,7 +143,7 @@ class Lookup:
         """Look for a job of exactly this id in states other than processing."""
         for state in states:
             path = self.layout.job(state, job_id)
-            if os.path.lexists(path):
+            if stands(path):
                 yield Place(state, job_id, path)
 
     def superseded(self, place: ClaimedPlace, job: Job) -> bool:
@@ -253,8 +253,10 @@ class Lookup:
     def read_run(self, place: ClaimedPlace) -> Run | None:
         """Read what a claim's run file says; None if there is none, or it did not survive."""
         path = self.layout.claim(place.worker, place.id, place.attempt, "run")
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode(read_regular(path, MAX_RECORD_BYTES)[0], type=Run)
+        with contextlib.suppress(OSError, msgspec.DecodeError, InvalidInput):
+            run = msgspec.json.decode(read_regular(path, MAX_RECORD_BYTES)[0], type=Run)
+            clock.parse_timestamp(run.started_at)  # it was not synced: a part of it may be left
+            return run
         return None
 
     def workers(self) -> list[WorkerInfo]:
@@ -275,7 +277,7 @@ class Lookup:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
             lock = self.layout.worker(name.removesuffix(".log"), "lock")
-            if name.endswith(".log") and not os.path.lexists(lock):
+            if name.endswith(".log") and not stands(lock):
                 yield self.layout.in_workers(name)
 
     def _rejected_at(self, place: Place) -> float:

@@ -68,7 +68,7 @@ def find(marks: Marks) -> set[int]:
         if (
             group == marks.group
             or _has_cookie(pid, cookie)
-            or (_holds(pid, marks.lock) and parent != me)
+            or (_holds(pid, marks.lock) and not (parent == me and _is_between_fork_and_exec(pid)))
         ):
             found.add(pid)
     # A group whose number was not vouched for is ours all the same if one of its members is.
@@ -160,6 +160,15 @@ def _holds(pid: int, lock: tuple[int, int] | None) -> bool:
                 if (held.st_dev, held.st_ino) == lock and _may_write(pid, fd):
                     return True
     return False
+
+
+def _is_between_fork_and_exec(child: int) -> bool:
+    """Whether a child of ours still is our image: until its exec it holds all that we hold."""
+    try:
+        with open(f"/proc/{child}/cmdline", "rb") as its, open("/proc/self/cmdline", "rb") as ours:
+            return its.read() == ours.read()
+    except OSError:
+        return False
 
 
 def _may_write(pid: int, fd: str) -> bool:

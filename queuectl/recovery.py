@@ -18,7 +18,7 @@ import msgspec
 
 from queuectl import clock, layout, process, retry
 from queuectl.errors import InvalidJob, QueuectlError
-from queuectl.fsio import discard, make_locked, try_lock
+from queuectl.fsio import discard, make_locked, stands, try_lock
 from queuectl.job import Attempt, Run, WorkerInfo
 from queuectl.lookup import ClaimedPlace
 from queuectl.spool import Claim, Spool
@@ -79,11 +79,11 @@ def cookie(worker: str, job_id: str, run: Run) -> str:
     return f"{worker}.{job_id}.{run.attempt}.{run.started_at}"
 
 
-def dead_holders(spool: Spool) -> Iterator[str]:
+def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
     """Name the dead who left something, each while its lock is ours.
 
-    The lock is let go when the next one is asked for. One that has to be made, because
-    somebody removed it, goes again if the holder has only just left.
+    The lock is let go when the next one is asked for. One that somebody has removed is made,
+    and goes again if the holder has only just left; for who only looks it is not.
     """
     locks = {
         name.removesuffix(".lock")
@@ -93,6 +93,10 @@ def dead_holders(spool: Spool) -> Iterator[str]:
     claimants = set(spool.claimants())
     for name in sorted(locks | claimants):
         path = spool.layout.worker(name, "lock")
+        if name not in locks and not make_locks:
+            if os.path.isdir(spool.layout.claims(name)) and not stands(path):
+                yield name
+            continue
         try:
             lock = try_lock(path, make_with=None if name in locks else spool.disk.file_mode)
         except OSError:
@@ -151,7 +155,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
     entry = Attempt(
         attempt=place.attempt,
-        outcome="cancelled" if os.path.lexists(cancel) else "lost",
+        outcome="cancelled" if stands(cancel) else "lost",
         error="its worker died before the outcome was on disk",
         worker=place.worker,
         host=run.host if run else None,

@@ -20,7 +20,7 @@ from msgspec import Struct
 from queuectl import layout
 from queuectl.config import SettingsFile, template
 from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import Disk, discard, discard_tree, kind, locked, same_file
+from queuectl.fsio import Disk, discard, discard_tree, kind, locked, same_file, stands
 from queuectl.job import Job, State, check_id, id_from_name, numbered
 from queuectl.lookup import UNCLAIMED, ClaimedPlace, Lookup, Place, Ready, Unfit, version_of
 from queuectl.retry import resume
@@ -190,7 +190,7 @@ class Spool(Lookup):
             try:
                 self.disk.take(source, target)
             except FileNotFoundError:
-                if os.path.lexists(source):
+                if stands(source):
                     raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
                 return None
             # What others hold is looked at only now: before, they could still have taken
@@ -250,7 +250,7 @@ class Spool(Lookup):
         recovery only moves the job on. Raises ClaimLost, NotDurable, OSError; then the claim
         still stands and settling may be tried again.
         """
-        if not os.path.lexists(claim.path):
+        if not stands(claim.path):
             raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
         staged = self.stage(job)
         try:
@@ -362,7 +362,7 @@ def open_spool(root: str, *, create: bool) -> Spool:
         if not create:
             raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
         try:
-            if os.path.lexists(root) and not os.path.isdir(root):
+            if stands(root) and not os.path.isdir(root):
                 raise FileExistsError
             if os.path.isdir(root) and os.listdir(root) and not any(map(os.path.exists, marks)):
                 raise SpoolUnusable(f"{root} is not a spool, and not empty: name another directory")
@@ -372,7 +372,7 @@ def open_spool(root: str, *, create: bool) -> Spool:
             raise SpoolUnusable(f"{root} is not a directory") from None
     spool = Spool(root)
     spool.make_directories()
-    if not os.path.lexists(spool.layout.settings):
+    if not stands(spool.layout.settings):
         staged = spool.layout.staged()
         spool.disk.write(staged, template().encode())
         with contextlib.suppress(FileExistsError):

@@ -15,43 +15,28 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from queuectl import clock, layout, process, retry, runner
-from queuectl.backlog import Backlog, Unready
 from queuectl.config import Settings
 from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError, SpoolUnusable
-from queuectl.fsio import discard, read_regular
+from queuectl.fsio import discard, read_regular, stands
 from queuectl.housekeeping import Housekeeper
+from queuectl.intake import Intake
 from queuectl.job import Attempt, State, WorkerInfo
 from queuectl.lookup import Ready
 from queuectl.recovery import Holder
 from queuectl.runner import Control
 from queuectl.spool import Claim, Spool
+from queuectl.tally import Tally
+from queuectl.trouble import Trouble
 from queuectl.wake import Wake
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
-"""Seconds between tries while the disk refuses: doubled from the first to the longest."""
 
 SCAN_PATIENCE = 1.0
 """Seconds that slots give the first scan, so that what is most urgent is known when they start."""
-
-
-class Tally(Struct):
-    """What a worker has done: attempts by outcome, and what it left."""
-
-    ok: int = 0
-    failed: int = 0
-    dead: int = 0
-    cancelled: int = 0
-    interrupted: int = 0
-    unsettled: int = 0
-    scheduled: int = 0
-    drained: bool = False
 
 
 class Worker:
@@ -70,8 +55,8 @@ class Worker:
             slots=slots,
             started_at=clock.format_timestamp(clock.now()),
         )
-        self._backlog = Backlog()
-        self._unready = Unready()
+        self._intake = Intake(spool)
+        self._backlog, self._unready = self._intake.backlog, self._intake.unready
         paths = spool.layout
         self._wake = Wake(
             [*(paths.states[state] for state in layout.WAITING), paths.workers],
@@ -82,17 +67,12 @@ class Worker:
         self._stopping = False
         self._slots_left = slots
         self._failure: BaseException | None = None
-        self._next_look = 0.0
-        self._now = threading.Event()
         self._claiming: set[int] = set()
-        self._troubled: set[int] = set()
-        self._pauses: dict[int, float] = {}
-        self._untroubled = threading.Event()
-        self._untroubled.set()
+        self._trouble = Trouble()
         self._housekeeper = Housekeeper(
             spool,
-            look=self.look,
-            knows=self._knows,
+            look=self._intake.look,
+            knows=self._intake.knows,
             each_round=self._each_round,
             overflowed=self._wake.overflowed,
         )
@@ -138,7 +118,7 @@ class Worker:
 
     def stop_now(self) -> None:
         """End the running jobs, put them back, and leave."""
-        self._now.set()
+        self._trouble.given_up.set()
         self.stop()
         with self._lock:
             for _, control in self._running.values():
@@ -170,7 +150,7 @@ class Worker:
     def _step(self) -> None:
         """Wait for something to happen, and see to it."""
         paths, died = self._wake.wait(self._patience())
-        if self._asked_by_signal > 1 and not self._now.is_set():
+        if self._asked_by_signal > 1 and not self._trouble.given_up.is_set():
             log.info("stopping now: ending the running jobs")
             self.stop_now()
         elif self._asked_by_signal and not self._stopping:
@@ -178,10 +158,7 @@ class Worker:
             self.stop()
         for path in paths:
             self._happened(path)
-        if self._unready.names() and clock.monotonic() >= self._next_look:
-            for state, name in self._unready.names():
-                self.look(state, name)
-            self._next_look = clock.monotonic() + self._unready_pause()
+        self._intake.look_again()
         if died:
             self._housekeeper.hurry()
         if self.drain and not self._stopping and self._is_drained():
@@ -190,12 +167,8 @@ class Worker:
 
     def _patience(self) -> float:
         if self._unready.names():
-            return self._unready_pause()
+            return self._intake.pause()
         return 1.0 if self.drain else 60.0
-
-    def _unready_pause(self) -> float:
-        """Seconds between looks at files that are no jobs, perhaps not yet."""
-        return max(min(self.spool.settings.last_good.quiet_period / 4, 1.0), 0.02)
 
     def _happened(self, path: str) -> None:
         """Follow the hint that something has changed at a path."""
@@ -203,7 +176,7 @@ class Worker:
         paths = self.spool.layout
         for state in layout.WAITING:
             if directory == paths.states[state] and layout.is_job_name(name):
-                self.look(state, name)
+                self._intake.look(state, name)
         if directory == paths.claims(self.info.name) and name.endswith(".cancel"):
             self._heed_cancels()
         if directory == paths.workers:
@@ -221,7 +194,7 @@ class Worker:
         with contextlib.suppress(OSError):
             said, _ = read_regular(self.spool.layout.worker(self.info.name, "stop"), 64)
             now = said.strip() == b"now"
-            if now and not self._now.is_set():
+            if now and not self._trouble.given_up.is_set():
                 self.stop_now()
             elif not self._stopping:
                 log.info("told to stop when the running jobs have ended")
@@ -247,42 +220,13 @@ class Worker:
         self._heed_cancels()
         return self._wake.arm()
 
-    def look(self, state: State, name: str) -> None:
-        """Bring what is known of a waiting file up to date."""
-        try:
-            sight = self.spool.look(state, name)
-            if isinstance(sight, Ready):
-                self._unready.forget(state, name)
-                self._backlog.add(state, name, sight.job)
-                return
-            self._backlog.forget(state, name)
-            if sight is None:
-                self._unready.forget(state, name)
-            elif self._unready.is_bad(
-                state, name, sight, self.spool.settings.last_good.quiet_period
-            ):
-                path = self.spool.layout.entry(state, name)
-                kept = self.spool.reject(path, sight.reason, seen=sight)
-                self._unready.forget(state, name)
-                if kept is not None:
-                    log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
-        except (OSError, QueuectlError) as error:
-            log.error("%r cannot be looked at: %s", name, error)
-
-    def _knows(self, state: State, name: str) -> bool:
-        """Whether a waiting file needs no look: it is known as a job, or watched as none."""
-        return self._backlog.knows(state, name) or (state, name) in self._unready
-
     def _is_drained(self) -> bool:
         """Whether nothing is due, waiting for a retry or running, here or elsewhere."""
         if not self._housekeeper.scanned.is_set() or self._unready.names():
             return False
         if not self._backlog.is_idle(self.slots):
             return False
-        for state in layout.WAITING:  # what no event told of
-            for name in self.spool.names(state):
-                if not self._knows(state, name):
-                    self.look(state, name)
+        self._intake.look_at_what_is_new()
         idle = self._backlog.is_idle(self.slots) and not self._unready.names()
         return idle and not any(True for _ in self.spool.claims())
 
@@ -298,7 +242,7 @@ class Worker:
         try:
             self._housekeeper.scanned.wait(SCAN_PATIENCE)
             while (entry := self._backlog.take()) is not None:
-                self._untroubled.wait()
+                self._trouble.wait_for_none()
                 if self._stopping:
                     return
                 if (claim := self._claim(number, *entry)) is not None:
@@ -325,7 +269,7 @@ class Worker:
         try:
             sight = self.spool.look(state, name)
             if not isinstance(sight, Ready):
-                self.look(state, name)
+                self._intake.look(state, name)
                 return None
             if sight.job.run_at and clock.parse_timestamp(sight.job.run_at) > clock.now():
                 self._backlog.add(state, name, sight.job)
@@ -341,10 +285,10 @@ class Worker:
         except SpoolUnusable:
             raise
         except InvalidJob:
-            self.look(state, name)
+            self._intake.look(state, name)
         except (OSError, QueuectlError) as error:
             self._unready.add(state, name)  # to be looked at again
-            self._pause(number, f"{name!r} cannot be claimed: {error}")
+            self._trouble.pause(number, f"{name!r} cannot be claimed: {error}")
         finally:
             with self._lock:
                 self._claiming.discard(number)
@@ -368,7 +312,7 @@ class Worker:
 
     def _back_off(self, number: int, claim: Claim, error: Exception) -> None:
         """Give up a claim whose command could not be started through no fault of its own."""
-        self._pause(number, f"job {claim.id} cannot be started: {error}")
+        self._trouble.pause(number, f"job {claim.id} cannot be started: {error}")
         if self._is_cancelled(claim):
             entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
             self._settle(number, claim, entry)
@@ -411,43 +355,33 @@ class Worker:
                 self._clean_up(claim)
                 return
             except (OSError, QueuectlError) as error:
-                if isinstance(error, NotDurable) and not os.path.lexists(claim.path):
+                if isinstance(error, NotDurable) and self._has_moved(claim):
                     log.error("job %s is settled, but %s", claim.id, error)
                     break
-                if self._now.is_set():
+                if self._trouble.given_up.is_set():
                     log.error("job %s is left to recovery: %s", claim.id, error)
                     self.tally.unsettled += 1
                     return
-                self._pause(number, f"job {claim.id} cannot be settled: {error}")
-        self._pauses.pop(number, None)
+                self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
+        self._trouble.is_over(number)
         self._clean_up(claim)
         self._tell(claim, entry, target)
         if target == "failed":
             self._backlog.add("failed", f"{kept}.json", record)
 
+    def _has_moved(self, claim: Claim) -> bool:
+        with contextlib.suppress(OSError):
+            return not stands(claim.path)
+        return False
+
     def _is_cancelled(self, claim: Claim) -> bool:
-        return os.path.lexists(
-            self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
-        )
+        path = self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
+        return os.path.lexists(path)  # where that cannot be known, the next round looks again
 
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):
             with contextlib.suppress(OSError):  # left to whoever strikes us off
                 discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
-
-    def _pause(self, number: int, why: str) -> None:
-        """Let no slot take a new job for a while: the trouble is ours, not the job's."""
-        seconds = self._pauses.get(number, FIRST_PAUSE)
-        self._pauses[number] = min(seconds * 2, LONGEST_PAUSE)
-        log.error("%s; trying again in %g s", why, seconds)
-        with self._lock:
-            self._troubled.add(number)
-            self._untroubled.clear()
-        self._now.wait(seconds)
-        with self._lock:
-            self._troubled.discard(number)
-            if not self._troubled:
-                self._untroubled.set()
 
     def _settings(self) -> Settings:
         """The settings as they stand now; the last good ones if they are broken."""
@@ -460,11 +394,7 @@ class Worker:
         return settings
 
     def _tell(self, claim: Claim, entry: Attempt, target: State) -> None:
-        with self._lock:
-            outcome = entry.outcome if entry.outcome in Tally.__struct_fields__ else "failed"
-            setattr(self.tally, outcome, getattr(self.tally, outcome) + 1)
-            if target == "dead" and outcome != "cancelled":
-                self.tally.dead += 1
+        self.tally.count(entry.outcome, target)
         words = entry.error or "completed"
         if target == "failed":
             words += "; will be retried"

@@ -19,7 +19,7 @@ from queuectl.fsio import create, write_all
 from queuectl.report import WorkerStatus
 
 if TYPE_CHECKING:
-    from queuectl.worker import Tally
+    from queuectl.tally import Tally
 
 SECONDS_BETWEEN_LOOKS = 0.1
 _READY = "ready "

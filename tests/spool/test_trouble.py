@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, runner, worker
+from queuectl import Queue, runner, trouble
 from queuectl.errors import NotDurable
 from queuectl.fsio import Disk
 from queuectl.housekeeping import Housekeeper
@@ -23,7 +23,7 @@ BROKEN = NotDurable("cannot be made durable: Input/output error")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(trouble, "FIRST_PAUSE", 0.005)
 
 
 @pytest.fixture

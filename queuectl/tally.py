@@ -1,0 +1,38 @@
+"""What a worker has done, in numbers."""
+
+from __future__ import annotations
+
+import threading
+
+from msgspec import Struct
+
+from queuectl.job import Outcome, State
+
+_lock = threading.Lock()
+
+
+class Tally(Struct):
+    """Attempts by outcome (all failures under `failed`), and what the worker left."""
+
+    ok: int = 0
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    interrupted: int = 0
+    unsettled: int = 0
+    scheduled: int = 0
+    drained: bool = False
+
+    def count(self, outcome: Outcome, target: State) -> None:
+        """Count an attempt that was settled; from any slot's thread."""
+        with _lock:
+            match outcome:
+                case "ok":
+                    self.ok += 1
+                case "cancelled":
+                    self.cancelled += 1
+                case "interrupted":
+                    self.interrupted += 1
+                case _:
+                    self.failed += 1
+                    self.dead += target == "dead"

@@ -1,0 +1,111 @@
+"""`config`: settings are read, set, refused and unset; comments in the file stay."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+DEFAULTS = {
+    "max_retries": 3,
+    "backoff_base": 2,
+    "backoff_max": 86400,
+    "backoff_jitter": 0,
+    "timeout": None,
+    "kill_grace": 10,
+    "rescan_interval": 5,
+    "quiet_period": 2,
+    "fsync": True,
+    "keep_done": None,
+    "keep_dead": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def _spool(queuectl):
+    queuectl("enqueue", "true")
+
+
+def test_all_are_listed_as_json(queuectl):
+    assert queuectl.json("config", "list") == DEFAULTS
+
+
+def test_all_are_listed_as_text(queuectl):
+    _, *rows = queuectl("config", "list").out.splitlines()
+    assert [row.split()[0] for row in rows] == list(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("max_retries", "0", "0"),
+        ("backoff_base", "1.5", "1.5"),
+        ("backoff_max", "1h", "1h"),
+        ("timeout", "10m", "10m"),
+        ("fsync", "false", "false"),
+        ("keep_done", "7d", "7d"),
+    ],
+)
+def test_what_is_set_reads_back_and_stands_in_the_file(queuectl, spool, key, text, value):
+    queuectl("config", "set", key, text)
+    assert queuectl("config", "get", key).out == f"{value}\n"
+    assert key in tomllib.loads((spool.root / "queue.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "hint"),
+    [
+        ("max_retry", "1", "max_retries"),
+        ("max_retries", "-1", "0"),
+        ("max_retries", "many", "whole number"),
+        ("backoff_base", "-2", "0"),
+        ("backoff_jitter", "2", "1"),
+        ("timeout", "0", "above 0"),
+        ("timeout", "soon", "duration"),
+        ("fsync", "maybe", "true or false"),
+        ("rescan_interval", "0", "0.1"),
+    ],
+)
+def test_a_bad_key_or_value_is_refused_with_what_would_do(queuectl, spool, key, text, hint):
+    before = (spool.root / "queue.toml").read_text()
+    assert hint in queuectl.error("config", "set", key, text)
+    assert (spool.root / "queue.toml").read_text() == before
+
+
+def test_unset_goes_back_to_the_default(queuectl):
+    queuectl("config", "set", "max_retries", "9")
+    queuectl("config", "unset", "max_retries")
+    assert queuectl("config", "get", "max_retries").out == "3\n"
+
+
+def test_comments_stay(queuectl, spool):
+    file = spool.root / "queue.toml"
+    file.write_text("# mine\nmax_retries = 2  # because\n")
+    queuectl("config", "set", "timeout", "5")
+    assert file.read_text().startswith("# mine\nmax_retries = 2  # because\n")
+
+
+def test_of_ten_changes_at_the_same_time_none_is_lost(queuectl):
+    values = {
+        "max_retries": "7", "backoff_base": "4", "backoff_max": "50", "backoff_jitter": "0.5",
+        "timeout": "70", "kill_grace": "3", "rescan_interval": "9", "quiet_period": "1",
+        "keep_done": "80", "keep_dead": "90",
+    }  # fmt: skip
+    changes = [queuectl.start("config", "set", *pair) for pair in values.items()]
+    assert [change.communicate(timeout=60) and change.returncode for change in changes] == [0] * 10
+    found = queuectl.json("config", "list")
+    assert {key: f"{found[key]:g}" for key in values} == values
+
+
+def test_a_broken_file_is_told_and_not_overwritten(queuectl, spool):
+    (spool.root / "queue.toml").write_text("max_retries = = 3\n")
+    assert "queue.toml" in queuectl.error("config", "set", "timeout", "5")
+    assert (spool.root / "queue.toml").read_text() == "max_retries = = 3\n"
+
+
+def test_a_worker_keeps_its_settings_while_the_file_is_broken(queuectl, spool, worker, eventually):
+    process = worker()
+    (spool.root / "queue.toml").write_text("max_retries = = 3\n")
+    spool.drop("a.json")
+    eventually(lambda: spool.is_in("completed", "a"))
+    assert "settings kept as they were" in process.said

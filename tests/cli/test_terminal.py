@@ -1,0 +1,209 @@
+"""What reaches a terminal, a pipe that closes, a shell's completion; and what must not."""
+
+# ruff: noqa: ARG002 - a fixture may be asked for what it does
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import termios
+
+import pytest
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+SHOWN = "\\x1b]0;owned\\x07\\x1b[2J"
+
+
+@pytest.fixture
+def on_terminal(queuectl):
+    """Run a command on a pseudo terminal of so many columns; return what appears there."""
+
+    def run(*words, columns=80, **environment):
+        leader, follower = pty.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        variables = {**queuectl.environment, "TERM": "xterm", **environment}
+        process = subprocess.Popen(
+            [queuectl.program, *words], stdin=follower, stdout=follower, stderr=follower,
+            env=variables, cwd=queuectl.cwd,
+        )  # fmt: skip
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the last process has let go of it
+            while data := os.read(leader, 65536):
+                shown += data
+        os.close(leader)
+        assert process.wait(60) == 0
+        return shown.decode()
+
+    return run
+
+
+@pytest.fixture
+def long_jobs(queuectl):
+    lines = [
+        {"id": "a-very-long-name-of-a-job-" + "x" * 60, "command": "true"},
+        {"id": "b", "command": "echo " + "long words " * 30, "priority": 3},
+        {"id": "c", "command": "echo " + "日本語" * 40},
+    ]  # fmt: skip
+    queuectl("enqueue", "-", input=json.dumps(lines))
+
+
+def width(line: str) -> int:
+    return sum(1 if ord(character) < 0x1100 or character == "…" else 2 for character in line)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 132])
+@pytest.mark.parametrize("words", [["list"], ["dlq", "list"]], ids=" ".join)
+def test_a_table_fits_the_terminal(long_jobs, queuectl, on_terminal, columns, words):
+    if words == ["dlq", "list"]:
+        queuectl("cancel", "a", "b", "c")
+    lines = on_terminal(*words, columns=columns, NO_COLOR="1").splitlines()
+    assert len(lines) == 4
+    assert max(map(width, lines)) <= columns
+
+
+def test_a_table_in_a_pipe_is_whole(long_jobs, queuectl):
+    assert "long words " * 29 in queuectl("list").out
+
+
+class TestColour:
+    def test_a_terminal_gets_it(self, long_jobs, on_terminal):
+        assert "\x1b[" in on_terminal("list")
+
+    @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+    def test_unless_it_wants_none(self, long_jobs, on_terminal, variable):
+        assert "\x1b[" not in on_terminal("list", **variable)
+
+    @pytest.mark.parametrize("words", [["list"], ["status"], ["show", "b"], ["config", "list"]])
+    def test_a_pipe_gets_none(self, long_jobs, queuectl, words):
+        assert "\x1b[" not in queuectl(*words, TERM="xterm").out
+
+    def test_json_has_none(self, long_jobs, on_terminal):
+        assert json.loads(on_terminal("list", "--json"))
+
+
+def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(on_terminal):
+    assert "queuectl worker start" in on_terminal("enqueue", "true")
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["config", "list"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_error(queuectl, words):
+    queuectl(
+        "enqueue", "-", input='{"command":"' + "x" * 500 + '"}\n' + '{"command":"true"}\n' * 800
+    )
+    process = queuectl.start(*words)
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    process.wait(60)
+    assert said == ""
+
+
+class TestHostileText:
+    """A job may come from anyone who may write to pending/; a terminal obeys what it is sent."""
+
+    @pytest.fixture(
+        params=[
+            {"command": f"echo {ESCAPE}"},
+            {"command": ["echo", ESCAPE]},
+            {"command": [ESCAPE]},
+            {"command": "true", "cwd": f"/{ESCAPE}"},
+            {"command": "true", "note": ESCAPE},
+            {"command": "true", ESCAPE: 1},
+            {"command": "true", "env": {ESCAPE: "x"}},
+            {"command": "true", "env": {ESCAPE + "=": "x"}},
+            {"command": "true", "id": ESCAPE},
+            {"command": "true", "priority": 1, "timeout": ESCAPE},
+        ],
+        ids=["command", "argument", "program", "cwd", "value", "key", "variable", "bad variable",
+             "id", "bad value"],
+    )  # fmt: skip
+    def dead(self, request, queuectl, spool, settings, worker, eventually):
+        """Text that a job brings, when all there is to say of the job has been said."""
+        settings(max_retries=0)
+        process = worker()
+        spool.drop("a.json", json.dumps(request.param))
+        eventually(lambda: spool.count("dead") + spool.count("completed") == 1)
+        if spool.count("completed"):
+            return process
+        eventually(lambda: "dead" in process.said)
+        return process
+
+    @pytest.mark.parametrize(
+        "words", [["list"], ["show", "a"], ["dlq", "list"], ["status"]], ids=" ".join
+    )
+    def test_it_does_not_reach_the_output(self, dead, queuectl, words):
+        result = queuectl(*words)
+        assert "\x1b" not in result.out + result.err
+        assert "\x07" not in result.out + result.err
+
+    def test_it_does_not_reach_what_a_worker_says(self, dead):
+        assert "\x1b" not in dead.said
+
+    def test_it_comes_through_json_escaped(self, dead, queuectl):
+        assert "\x1b" not in queuectl("list", "--json").out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{ESCAPE}.json".encode(), b"new\nline.json", b"\xff\xfe.json", "ünïcödé 日本.json".encode()],
+    ids=["escape sequences", "a newline", "no UTF-8", "other letters"],
+)
+class TestHostileNames:
+    @pytest.fixture(params=["pending", "dead"])
+    def listed(self, request, name, settings, spool):
+        settings()
+        directory = os.fsencode(spool.root / request.param)
+        with open(os.path.join(directory, name), "w") as file:
+            file.write('{"command": "true"}')
+
+    def test_a_list_spells_them_out_on_one_line(self, listed, queuectl):
+        result = queuectl("list")
+        assert "\x1b" not in result.out
+        assert len(result.out.splitlines()) == 2
+
+    def test_a_list_as_json_has_them_too(self, listed, queuectl):
+        assert len(queuectl.json("list")) == 1
+
+    def test_to_retry_all_dead_ones_does_not_fail_on_them(self, listed, queuectl):
+        result = queuectl("dlq", "retry", "--all", code=None)
+        assert "\x1b" not in result.out + result.err
+        assert "this is a bug" not in result.err
+
+
+def test_an_error_spells_out_what_it_was_given(queuectl, settings):
+    settings()
+    assert "\x1b" not in queuectl.error("show", ESCAPE, code=1)
+    assert "\x1b" not in queuectl.error("enqueue", "--id", ESCAPE, "true")
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_the_script_of_a_shell_is_printed(self, queuectl, shell):
+        script = queuectl("--version", _QUEUECTL_COMPLETE=f"source_{shell}").out
+        assert "_QUEUECTL_COMPLETE" in script
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            ("queuectl wor", "worker"),
+            ("queuectl show app", "apple"),
+            ("queuectl config get back", "backoff_base"),
+            ("queuectl list --state pro", "processing"),
+        ],
+    )
+    def test_what_may_come_next_is_completed(self, queuectl, line, expected):
+        queuectl("enqueue", "--id", "apple", "true")
+        result = queuectl(
+            _QUEUECTL_COMPLETE="complete_bash",
+            COMP_WORDS=line,
+            COMP_CWORD=str(line.count(" ")),
+            code=None,
+        )
+        assert expected in result.out.split()
