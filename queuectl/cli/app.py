@@ -65,6 +65,8 @@ COMMANDS = {
     "config": "config:app",
     "purge": "jobs:purge",
     "check": "check:check",
+    "health": "health:health",
+    "top": "top:top",
 }
 """Where each command, or group of commands, is to be found: module:name."""
 

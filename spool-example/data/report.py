@@ -15,8 +15,8 @@ with open(orders, newline="") as file:
             for month in (order["date"][:7], "total"):
                 totals[region, month] += amount
 
-regions = sorted({region for region, _ in totals} - {"all"}) + ["all"]
-months = sorted({month for _, month in totals} - {"total"}) + ["total"]
+regions = [*sorted({region for region, _ in totals} - {"all"}), "all"]
+months = [*sorted({month for _, month in totals} - {"total"}), "total"]
 with open(report + ".part", "w") as file:
     print(f"{'region':<8}" + "".join(f"{month:>12}" for month in months), file=file)
     for region in regions:

@@ -1,7 +1,5 @@
 """Files that any program puts into pending/, good and bad, under a worker that is running."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import json

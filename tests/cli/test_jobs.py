@@ -1,7 +1,5 @@
 """How a running worker treats jobs: their order, their times, their end, their surroundings."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """status, list, show, logs, wait, purge, dlq: what they print, as text and as JSON."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import json

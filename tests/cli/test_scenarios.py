@@ -1,7 +1,5 @@
 """The scenarios that the project was asked for, each end to end."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """What reaches a terminal, a pipe that closes, a shell's completion; and what must not."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import contextlib

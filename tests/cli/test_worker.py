@@ -1,7 +1,5 @@
 """`worker`: start, drain, detach, list, stop; and whose spool it works on."""
 
-# ruff: noqa: ARG002 - a fixture may be asked for what it does
-
 from __future__ import annotations
 
 import json

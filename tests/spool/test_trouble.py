@@ -250,6 +250,7 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
         look=lambda _, name: looks.append(name),
         knows=lambda *_: False,
         each_round=lambda: True,
+        overflowed=threading.Event(),
     )
     thread = threading.Thread(target=keeper.run)
     thread.start()

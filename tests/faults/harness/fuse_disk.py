@@ -6,8 +6,6 @@ is replaced. A rule is `{"errno": NAME, "path": TEXT, "operations": [...]}`: the
 that is `OLD -> NEW`. `{"short": N, "path": TEXT}`: a write writes at most N bytes.
 """
 
-# ruff: noqa: ARG002 - libfuse's signatures
-
 from __future__ import annotations
 
 import errno

@@ -1,0 +1,294 @@
+"""How `queuectl top` looks: each part of the view as lines that fit the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from queuectl import clock
+from queuectl.cli.render import ago, between, command_of, printable, until
+from queuectl.cli.top_view import BUCKET_SECONDS, Log, View
+from queuectl.job import State
+from queuectl.queue import LISTING_ORDER
+from queuectl.report import JobStatus, WorkerStatus
+
+STYLES: dict[str, str] = {
+    "processing": "cyan", "pending": "bold", "failed": "yellow", "dead": "red",
+    "completed": "green",
+}  # fmt: skip
+BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+NARROW = 64
+"""Columns below which the lists show less of each job."""
+TINY = 30
+"""Columns below which the title is all there is room for in its line."""
+SHORT = 12
+"""Lines below which workers and throughput give way to the jobs."""
+MOST_BUCKETS = 60
+_EMPTY: dict[State, str] = {
+    "processing": "nothing is running",
+    "pending": "no job is waiting",
+    "failed": "no job waits for its retry",
+    "dead": "no job is dead",
+    "completed": "no job is completed",
+}
+_KEYS = "↑↓ move  tab list  l log  r retry  c cancel  / filter  p pause  ? help  q quit"
+HELP = """
+ Keys
+
+ up, down, j, k      the job above or below
+ pgup, pgdn, g, G    a page on, the first job, the last job
+ tab, shift-tab      the next list, the one before: running, waiting, to be retried,
+                     dead (the dead letter queue), completed
+ l, enter            the job's output, as it is written; q goes back
+ r                   run a dead job again, a failed one without waiting
+ c                   cancel the job; you are asked first
+ /                   show only jobs whose id or command has a text; esc: all again
+ p                   pause: the screen stands still until p is pressed again
+ q, ctrl-c           leave
+
+ Any key goes back."""
+
+
+class Column(NamedTuple):
+    """A column of a list; one of `width` 0 takes what room the others leave."""
+
+    title: str
+    width: int
+    cell: Callable[[JobStatus], str]
+    narrow: bool = True
+
+
+# -- the lists -------------------------------------------------------------------------------
+
+
+def _command(status: JobStatus) -> str:
+    return command_of(status.job) if status.job else (status.problem or "-")
+
+
+def _priority(status: JobStatus) -> str:
+    return str(status.job.priority or "-") if status.job else "-"
+
+
+def _attempts(status: JobStatus) -> str:
+    return str(len(status.job.history)) if status.job else "-"
+
+
+def _due(status: JobStatus) -> str:
+    if status.job is None:
+        return "-"
+    left = until(status.job.run_at) if status.job.run_at else "now"
+    return left if left == "now" else f"in {left}"
+
+
+def _waited(status: JobStatus) -> str:
+    return ago(status.job.updated_at or status.job.created_at) if status.job else "-"
+
+
+def _ended(status: JobStatus) -> str:
+    last = status.job.last_attempt if status.job else None
+    return ago(last.finished_at) if last else "-"
+
+
+def _took(status: JobStatus) -> str:
+    last = status.job.last_attempt if status.job else None
+    return between(last.started_at, last.finished_at) if last else "-"
+
+
+def _reason(status: JobStatus) -> str:
+    last = status.job.last_attempt if status.job else None
+    return status.problem or ((last.error or last.outcome) if last else "-")
+
+
+def _slot(status: JobStatus) -> str:
+    return f"{status.worker or '-'} {status.slot or '-'}"
+
+
+_ID = Column("ID", 14, lambda status: status.id)
+_COMMAND = Column("COMMAND", 0, _command)
+COLUMNS: dict[State, tuple[Column, ...]] = {
+    "processing": (
+        _ID,
+        Column("FOR", 7, lambda status: ago(status.started_at)),
+        Column("ATTEMPT", 7, lambda s: str(len(s.job.history) + 1) if s.job else "-", False),
+        Column("WORKER SLOT", 20, _slot, False),
+        _COMMAND,
+    ),
+    "pending": (
+        _ID,
+        Column("DUE", 9, _due),
+        Column("WAITED", 7, _waited, False),
+        Column("PRIORITY", 8, _priority, False),
+        _COMMAND,
+    ),
+    "failed": (
+        _ID,
+        Column("RETRY", 9, _due),
+        Column("ATTEMPTS", 8, _attempts, False),
+        Column("REASON", 0, _reason),
+        _COMMAND._replace(narrow=False),
+    ),
+    "dead": (
+        _ID,
+        Column("DIED AGO", 8, _ended),
+        Column("ATTEMPTS", 8, _attempts, False),
+        Column("REASON", 0, _reason),
+        _COMMAND._replace(narrow=False),
+    ),
+    "completed": (
+        _ID,
+        Column("ENDED AGO", 9, _ended),
+        Column("TOOK", 7, _took),
+        _COMMAND,
+    ),
+}
+
+
+def fit(text: str, width: int) -> str:
+    """Cut or fill text to exactly so many cells, what a terminal would obey spelled out."""
+    text = printable(text)
+    if cell_len(text) <= width:
+        return text + " " * (width - cell_len(text))
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def _row(columns: list[tuple[Column, int]], cells: list[str], width: int) -> str:
+    parts = [fit(cell, room) for (_, room), cell in zip(columns, cells, strict=True)]
+    return fit("  ".join(parts), width)
+
+
+def _widths(state: State, width: int) -> list[tuple[Column, int]]:
+    """Choose the columns, and share out the room that those of a fixed width leave."""
+    columns = [c for c in COLUMNS[state] if width >= NARROW or c.narrow]
+    flexible = sum(not column.width for column in columns)
+    left = width - 2 - sum(column.width for column in columns) - 2 * (len(columns) - 1)
+    share = max(left // max(flexible, 1), 0)
+    return [(column, column.width or share) for column in columns]
+
+
+def _list(view: View, width: int) -> Iterator[Text]:
+    columns = _widths(view.state, width)
+    titles = [column.title for column, _ in columns]
+    yield Text("  " + _row(columns, titles, width - 2), "bold")
+    for number, status in enumerate(view.page.jobs):
+        chosen = number == view.row
+        line = _row(columns, [column.cell(status) for column, _ in columns], width - 2)
+        yield Text(("> " if chosen else "  ") + line, "reverse" if chosen else "")
+    if not view.page.jobs:
+        yield Text(f"  {_EMPTY[view.state]}"[:width], "dim")
+
+
+# -- what stands above and below -------------------------------------------------------------
+
+
+def sparkline(counts: list[int], bars: str) -> str:
+    """Draw numbers as bars, the greatest as the highest; what is not 0 is seen."""
+    most = max(counts, default=0) or 1
+    levels = [-(-count * (len(bars) - 1) // most) for count in counts]
+    return "".join(bars[level] for level in levels)
+
+
+def _title(view: View, width: int) -> Text:
+    now = datetime.fromtimestamp(clock.now()).strftime("%H:%M:%S") if width >= TINY else ""
+    right = f" {'PAUSED  ' if view.paused else ''}{now} "
+    return Text(fit(f" queuectl top  {view.queue.path}", width - len(right)) + right, "reverse")
+
+
+def _throughput(view: View, width: int, bars: str) -> Text:
+    rate = f" {view.throughput.per_second():.1f}/s"
+    count = max(min(width - len(" ended   the last 2m00s") - len(rate), MOST_BUCKETS), 1)
+    line = sparkline(view.throughput.last(count), bars)
+    span = clock.format_duration(count * BUCKET_SECONDS)
+    return Text(fit(f" ended {line}{rate}  the last {span}", width))
+
+
+def _workers(workers: list[WorkerStatus], width: int, most: int) -> Iterator[Text]:
+    if not any(worker.alive for worker in workers):
+        yield Text(fit(" no worker is running: queuectl worker start", width), "red")
+    shown = workers if len(workers) <= most else workers[: most - 1]
+    for worker in shown:
+        busy = len(worker.running)
+        state = f"up {ago(worker.started_at)}" if worker.alive else "died"
+        gauge = "" if worker.slots > 16 else "#" * busy + "." * (worker.slots - busy) + " "
+        words = f" {gauge}{busy}/{worker.slots} busy  {worker.name}  {state}"
+        yield Text(fit(words, width), "" if worker.alive else "red")
+    if len(shown) < len(workers):
+        rest = workers[len(shown) :]
+        busy, slots = sum(len(w.running) for w in rest), sum(w.slots for w in rest)
+        yield Text(fit(f" {busy}/{slots} busy  {len(rest)} workers more", width), "dim")
+
+
+def _tabs(view: View, width: int) -> Text:
+    line = Text(" ")
+    for state in LISTING_ORDER:
+        name = state if width >= NARROW else state[:4]
+        count = view.counts.get(state, 0)
+        style = f"{STYLES[state] if count else 'dim'}{' reverse' if state == view.state else ''}"
+        mark = "[{}]" if state == view.state else " {} "
+        line.append(
+            mark.format(f"{name} {count:,}" if width >= NARROW else f"{name} {count}"), style
+        )
+    line.truncate(width, pad=True)
+    return line
+
+
+def _foot(view: View, width: int) -> Text:
+    if view.mode == "filter":
+        return Text(fit(f" /{view.search}_", width), "bold")
+    if view.mode == "confirm":
+        return Text(fit(f" cancel {view.asked}? y: yes, any other key: no", width), "bold")
+    if view.message:
+        return Text(fit(f" {view.message}", width), "bold")
+    place = ""
+    if view.search:
+        place = f" [{view.search}: {view.page.total:,} found; esc: all]"
+    if view.page.pages > 1:
+        place += f" page {view.page.number:,}/{view.page.pages:,}"
+    return Text(fit(f"{place} {_KEYS}", width), "dim")
+
+
+def _log(log: Log, width: int, height: int) -> Iterator[Text]:
+    yield Text(fit(f" {log.id}  {log.path}", width), "reverse")
+    end = len(log.lines) - log.back
+    shown: list[str] = []
+    for line in reversed(log.lines[max(end - height, 0) : end]):
+        shown = [*(chop_cells(line, width) or [""]), *shown]
+        if len(shown) >= height - 2:
+            break
+    shown = shown[-(height - 2) :]
+    yield from (Text(line) for line in shown)
+    yield from (Text("") for _ in range(height - 2 - len(shown)))
+    about = f"{log.back} lines below; G: follow" if log.back else "following"
+    yield Text(fit(f" {about}  ↑↓ pgup pgdn scroll  q back", width), "dim")
+
+
+def draw(view: View, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
+    """Draw the view; tells it how many jobs there is room for.
+
+    Every line has at most `width` cells, and there are `height` lines.
+    """
+    view.height = height
+    if view.mode == "log" and view.log is not None:
+        return _whole([*_log(view.log, width, height)], height)
+    if view.mode == "help":
+        return _whole([Text(line) for line in HELP.strip("\n").splitlines()], height)
+    above = [_title(view, width)]
+    if height >= SHORT:
+        above.append(_throughput(view, width, PLAIN_BARS if ascii_only else BARS))
+        above += _workers(view.workers, width, max(height // 6, 2))
+    above.append(_tabs(view, width))
+    view.rows = max(height - len(above) - 2, 1)
+    lines = [*above, *_list(view, width)][: height - 1]
+    lines += [Text("")] * (height - 1 - len(lines))
+    return _whole([*lines, _foot(view, width)], height)
+
+
+def _whole(lines: list[Text], height: int) -> RenderableType:
+    """Put the lines of a screen together; what sticks out is cut, never wrapped."""
+    for line in lines:
+        line.no_wrap, line.overflow = True, "crop"
+    return Group(*lines[:height])
