@@ -153,13 +153,14 @@ class Lookup:
         without a journal), or a move by link and unlink that was cut in two: the job's later
         place is on disk already, and the removal of its earlier one is not.
         """
+        log = self.layout.relative(self.layout.log(place.id, place.attempt))
         for other in self._namesakes(place):
             if other.path == place.path:
                 continue
             if same_file(other.path, place.path):
                 return True
             with contextlib.suppress(InvalidJob, OSError):
-                if _follows(self.read(other.path)[0], job, place):
+                if _follows(self.read(other.path)[0], job, place, log):
                     return True
         return False
 
@@ -306,18 +307,28 @@ class Lookup:
                         yield place
 
 
-def _follows(later: Job, job: Job, place: ClaimedPlace) -> bool:
+def _follows(later: Job, job: Job, place: ClaimedPlace, log: str) -> bool:
     """Whether `later` is the claimed job with what its own holder has made of it.
 
-    The holder's name tells, in the outcome it wrote: no two files share that, while a time of
-    creation may be a file's mtime, which `cp -p` gives to any number of them.
+    All that was submitted is the same, and so is the history; what was added to it names the
+    holder and the log of this very claim. A time of creation alone would not tell: it may be a
+    file's mtime, which `cp -p` gives to any number of files.
     """
     before = len(job.history)
-    if later.history[:before] != job.history:
+    if later.history[:before] != job.history or _submitted(later) != _submitted(job):
         return False
-    if len(later.history) > before:
-        return later.history[before].worker == place.worker
-    return before > 0
+    if len(later.history) == before:
+        return before > 0
+    entry = later.history[before]
+    return entry.worker == place.worker and entry.log in (None, log)
+
+
+def _submitted(job: Job) -> bytes:
+    """What no rewrite changes of a record, without the white space."""
+    changing = ("id", "run_at", "updated_at", "attempts", "history")
+    kept = {name: text for name, text in job.raw.items() if name not in changing}
+    kept["created_at"] = msgspec.Raw(msgspec.json.encode(job.created_at))
+    return msgspec.json.format(msgspec.json.encode(dict(sorted(kept.items()))), indent=-1)
 
 
 def version_of(found: os.stat_result) -> tuple[int, ...]:
