@@ -47,7 +47,6 @@ class Spool(Lookup):
         self.settings = SettingsFile(self.layout)
         self.disk = Disk(sync=self.settings.current().fsync, file_mode=self.dir_mode & 0o666)
         self._claiming = threading.Lock()
-        self._numbers: dict[str, int] = {}
 
     def make_directories(self) -> None:
         """Make what is missing of the spool. Raises SpoolUnusable if a part is no directory.
@@ -185,7 +184,7 @@ class Spool(Lookup):
             return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
 
         with self._claiming:  # the slots of this process choose one after the other
-            job_id = self._free_id(wanted, source, rivals)
+            job_id = _free_id(wanted, source, rivals)
             target = self.layout.claim(worker, job_id, attempt)
             try:
                 self.disk.take(source, target)
@@ -196,7 +195,7 @@ class Spool(Lookup):
             # What others hold is looked at only now: before, they could still have taken
             # another file under this id a moment later. Whoever sees the other's yields.
             while any(_others(self.claims_of(job_id), target)):
-                job_id = self._free_id(wanted, target, lambda each: rivals(each, None))
+                job_id = _free_id(wanted, target, lambda each: rivals(each, None))
                 target, taken = self.layout.claim(worker, job_id, attempt), target
                 self.disk.take(taken, target)
         try:
@@ -224,22 +223,6 @@ class Spool(Lookup):
     def _put_back(self, path: str, state: State, job_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._move_on(path, state, job_id)
-
-    def _free_id(self, wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:
-        """Return the id for the file at `path`, or ID.2, ID.3...: one that has no rival.
-
-        It is the first, but for ids that are dropped again and again: there the search goes on
-        where it last ended.
-        """
-        if not any(_others(rivals(wanted), path)):
-            return wanted
-        if len(self._numbers) > 1000:
-            self._numbers.clear()
-        number = self._numbers.get(wanted, 2)
-        while any(_others(rivals(numbered(wanted, number)), path)):
-            number += 1
-        self._numbers[wanted] = number
-        return numbered(wanted, number)
 
     # -- settle ----------------------------------------------------------------------------
 
@@ -290,7 +273,7 @@ class Spool(Lookup):
         name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
         wanted = id_from_name(name)
         try:
-            job_id = self._move_on(path, "dead", self._free_id(wanted, path, self.places))
+            job_id = self._move_on(path, "dead", _free_id(wanted, path, self.places))
         except FileNotFoundError:
             return None
         kept = self.layout.job("dead", job_id)
@@ -309,7 +292,7 @@ class Spool(Lookup):
 
     def renumber(self, place: Place) -> str:
         """Give an unclaimed job whose id stands in another place too the next free number."""
-        job_id = self._free_id(place.id, place.path, self.places)
+        job_id = _free_id(place.id, place.path, self.places)
         self.disk.publish(place.path, self.layout.job(place.state, job_id))
         return job_id
 
@@ -389,3 +372,12 @@ def _no_lock() -> Iterator[None]:
 def _others(places: Iterable[_P], path: str) -> Iterator[_P]:
     """Those of the places that are another file than the one at `path`."""
     return (place for place in places if not same_file(place.path, path))
+
+
+def _free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:
+    """Return the id for the file at `path`, or ID.2, ID.3...: the first without a rival."""
+    number, job_id = 1, wanted
+    while any(_others(rivals(job_id), path)):
+        number += 1
+        job_id = numbered(wanted, number)
+    return job_id
