@@ -51,6 +51,8 @@ class Housekeeper:
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
+        self.been_round = threading.Event()
+        """Set once everything has been done once: scan, recovery, sweep."""
         self._look = look
         self._knows = knows
         self._each_round = each_round
@@ -98,6 +100,7 @@ class Housekeeper:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
             with self._trouble("sweeping"):
                 self._sweep()
+        self.been_round.set()
         return watched
 
     @contextlib.contextmanager

@@ -222,7 +222,7 @@ class Worker:
 
     def _is_drained(self) -> bool:
         """Whether nothing is due, waiting for a retry or running, here or elsewhere."""
-        if not self._housekeeper.scanned.is_set() or self._unready.names():
+        if not self._housekeeper.been_round.is_set() or self._unready.names():
             return False
         if not self._backlog.is_idle(self.slots):
             return False

@@ -235,7 +235,8 @@ class TestWhoseSpoolItIs:
         os.chown(staged, 12345, 12345)
         staged.rename(spool.root / "pending" / "a.json")
         eventually(lambda: spool.is_in("dead", "a"))
-        assert "12345" in eventually((spool.root / "dead" / "a.error").read_text)
+        eventually((spool.root / "dead" / "a.error").exists)  # it is written after the move
+        assert "12345" in (spool.root / "dead" / "a.error").read_text()
         assert json.loads((spool.root / "dead" / "a.json").read_text())["command"] == "touch ran"
 
 

@@ -110,7 +110,7 @@ def test_the_grace_is_used_by_who_wants_to_end_well(
 ) -> None:
     queue.set_setting("kill_grace", "20")
     word = "trap 'sleep 0.3; echo well > ended; exit 0' TERM; touch ready; sleep 1000 & wait"
-    queue.enqueue(word, id="a", cwd=tmp_path, timeout=0.5, max_retries=0)
+    queue.enqueue(word, id="a", cwd=tmp_path, timeout=3, max_retries=0)
     drain(queue)
     assert (tmp_path / "ended").read_text() == "well\n"
     assert queue.get("a").job.last_attempt.outcome == "timeout"
