@@ -37,6 +37,7 @@ class Housekeeper:
     """The periodic work of one worker, in a thread of its own.
 
     `look(state, name)` is told of every waiting file for which `knows(state, name)` is false;
+    `recovered(count)` when jobs of dead workers were moved on;
     `each_round()` is called at every rescan and returns whether a watch is in place.
     """
 
@@ -48,6 +49,7 @@ class Housekeeper:
         knows: Callable[[State, str], bool],
         each_round: Callable[[], bool],
         overflowed: threading.Event,
+        recovered: Callable[[int], None] | None = None,
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
@@ -57,6 +59,7 @@ class Housekeeper:
         self._knows = knows
         self._each_round = each_round
         self._overflowed = overflowed
+        self._recovered = recovered
         self._root = os.stat(spool.layout.root)
         self._mtimes: dict[State, int] = {}
         self._next_full_look = 0.0
@@ -95,7 +98,9 @@ class Housekeeper:
             self._next_full_look = clock.monotonic() + 20 * (clock.monotonic() - started)
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
-            recover(self.spool, grace=settings.kill_grace, draw=random.random())
+            moved = recover(self.spool, grace=settings.kill_grace, draw=random.random())
+            if self._recovered is not None:
+                self._recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
             with self._trouble("sweeping"):

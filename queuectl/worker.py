@@ -28,7 +28,7 @@ from queuectl.lookup import Ready
 from queuectl.recovery import Holder
 from queuectl.runner import Control
 from queuectl.spool import Claim, Spool
-from queuectl.tally import Tally
+from queuectl.tally import Observer, Tally
 from queuectl.trouble import Trouble
 from queuectl.wake import Wake
 
@@ -42,10 +42,13 @@ SCAN_PATIENCE = 1.0
 class Worker:
     """One `worker start`."""
 
-    def __init__(self, spool: Spool, slots: int, *, drain: bool = False) -> None:
+    def __init__(
+        self, spool: Spool, slots: int, *, drain: bool = False, observer: Observer | None = None
+    ) -> None:
         self.spool = spool
         self.slots = slots
         self.drain = drain
+        self.observer = observer
         self.tally = Tally()
         self.info = WorkerInfo(
             name=layout.new_worker(process.hostname(), os.getpid()),
@@ -75,6 +78,7 @@ class Worker:
             knows=self._intake.knows,
             each_round=self._each_round,
             overflowed=self._wake.overflowed,
+            recovered=observer.recovered if observer is not None else None,
         )
 
     # -- life ------------------------------------------------------------------------------
@@ -301,6 +305,8 @@ class Worker:
                 self.spool.release(claim)
                 return
             self._heed_cancels()
+            if self.observer is not None:
+                self.observer.claimed(claim.job)
             entry = runner.run(self.spool, claim, number, self._settings(), control)
             self._settle(number, claim, entry)
         except (OSError, QueuectlError) as error:
@@ -355,6 +361,8 @@ class Worker:
                 self._clean_up(claim)
                 return
             except (OSError, QueuectlError) as error:
+                if self.observer is not None:
+                    self.observer.settle_failed()
                 if isinstance(error, NotDurable) and self._has_moved(claim):
                     log.error("job %s is settled, but %s", claim.id, error)
                     break
@@ -366,6 +374,8 @@ class Worker:
         self._trouble.is_over(number)
         self._clean_up(claim)
         self._tell(claim, entry, target)
+        if self.observer is not None:
+            self.observer.settled(entry, target)
         if target == "failed":
             self._backlog.add("failed", f"{kept}.json", record)
 

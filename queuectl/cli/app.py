@@ -66,7 +66,9 @@ COMMANDS = {
     "purge": "jobs:purge",
     "check": "check:check",
     "health": "health:health",
+    "metrics": "metrics:metrics",
     "top": "top:top",
+    "web": "web:web",
 }
 """Where each command, or group of commands, is to be found: module:name."""
 

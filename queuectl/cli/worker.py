@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from queuectl.cli import app as shared
+from queuectl.cli.metrics import load as load_metrics
 from queuectl.cli.render import ago, note, print_json, printable, table
 from queuectl.errors import NoSuchJob, QueuectlError
 from queuectl.fsio import create, write_all
 from queuectl.report import WorkerStatus
 
 if TYPE_CHECKING:
-    from queuectl.tally import Tally
+    from queuectl.tally import Observer, Tally
 
 SECONDS_BETWEEN_LOOKS = 0.1
 _READY = "ready "
@@ -48,6 +49,12 @@ def start(
         typer.Option("--drain", help="Leave when nothing is due, waiting for a retry or running."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what goes wrong.")] = False,
+    metrics_port: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS:]PORT", help="Serve metrics for Prometheus; on loopback by default."
+        ),
+    ] = None,
     allow_shared: Annotated[
         bool,
         typer.Option(
@@ -67,14 +74,17 @@ def start(
       queuectl worker start
       queuectl worker start --count 4 --detach
       queuectl worker start --drain
+      queuectl worker start --metrics-port 9317
     """
     from queuectl.worker import Worker
 
     queue = shared.open_queue(context, spool, create=True)
     queue.spool.check_private(allow_shared=allow_shared)
+    serve = _metrics_at(metrics_port)
     tell = _in_background() if detach else None
     try:
-        worker = Worker(queue.spool, count, drain=drain)
+        observer, address = serve(queue.path)
+        worker = Worker(queue.spool, count, drain=drain, observer=observer)
         log = queue.spool.layout.worker(worker.info.name, "log")
         if tell:  # made here, so that it has the spool's mode
             os.close(create(log, os.O_WRONLY, queue.spool.disk.file_mode))
@@ -82,6 +92,8 @@ def start(
         clock = "%H:%M:%S" if sys.stderr.isatty() else "%Y-%m-%dT%H:%M:%S"
         handler.setFormatter(_OneSafeLine("%(asctime)s %(message)s", clock))
         logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
+        if address:
+            logging.info("metrics at %s", address)
         tally = worker.run(ready=lambda name: _started(name, count, tell))
     except (QueuectlError, OSError) as error:
         if tell is None:
@@ -100,6 +112,18 @@ class _OneSafeLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
+
+
+def _metrics_at(listen: str | None) -> Callable[[str], tuple[Observer | None, str]]:
+    """Return what serves the metrics of a spool's worker; all that may be wrong is told now.
+
+    Only in the background is it called: a thread does not outlive the fork.
+    """
+    if listen is None:
+        return lambda _: (None, "")
+    metrics = load_metrics()
+    host, port = metrics.parse_listen(listen)
+    return lambda root: metrics.serve(root, host, port)
 
 
 def _started(name: str, count: int, tell: Callable[[str], None] | None) -> None:

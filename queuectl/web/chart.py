@@ -1,0 +1,101 @@
+"""The chart as numbers that a template draws: bars in a box of 600 by 120, and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from queuectl import clock
+from queuectl.web.timeline import SPANS, Bucket
+
+WIDTH, HEIGHT = 600, 120
+_GAP = 0.2
+_LEAST = 2.0
+"""A bar of one job among thousands is still to be seen: so many units high."""
+
+
+class Segment(Struct, frozen=True):
+    """A piece of a bar."""
+
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Bar(Struct, frozen=True):
+    """What ended in one bucket, and how it is drawn."""
+
+    label: str
+    bucket: Bucket
+    segments: list[Segment]
+    x: float
+
+
+class Chart(Struct, frozen=True):
+    """All that a template needs to draw it."""
+
+    span: str
+    width: int
+    bars: list[Bar]
+    top: int
+    completed: int
+    failed: int
+    dead: int
+    first: str
+    middle: str
+
+
+def draw(span: str, buckets: Sequence[Bucket]) -> Chart:
+    """Lay the bars out: completed below, failed attempts above it, the dead on top."""
+    top = _round_up(max((b.completed + b.failed + b.dead for b in buckets), default=0))
+    step = WIDTH / len(buckets)
+    bars = []
+    for number, bucket in enumerate(buckets):
+        x = number * step
+        bars.append(Bar(_label(span, bucket.start), bucket, _segments(bucket, x, step, top), x))
+    seconds, width = SPANS[span]
+    return Chart(
+        span=span,
+        width=width,
+        bars=bars,
+        top=top,
+        completed=sum(b.completed for b in buckets),
+        failed=sum(b.failed for b in buckets),
+        dead=sum(b.dead for b in buckets),
+        first=f"{clock.format_duration(seconds).removesuffix('00m').removesuffix('00s')} ago",
+        middle=f"{clock.format_duration(seconds / 2).removesuffix('00m').removesuffix('00s')} ago",
+    )
+
+
+def _segments(bucket: Bucket, x: float, step: float, top: int) -> list[Segment]:
+    found, y = [], float(HEIGHT)
+    for kind in ("completed", "failed", "dead"):
+        if count := getattr(bucket, kind):
+            height = max(count / top * HEIGHT, _LEAST)
+            y = max(y - height, 0.0)
+            left = x + step * _GAP / 2
+            found.append(
+                Segment(
+                    kind, round(left, 2), round(y, 2), round(step * (1 - _GAP), 2), round(height, 2)
+                )
+            )
+    return found
+
+
+def _round_up(most: int) -> int:
+    """Return the scale's end: a round number, its half one too or nearly so."""
+    scale = 1
+    while True:
+        for factor in (1, 2, 3, 4, 6, 8):
+            if factor * scale >= max(most, 4):
+                return factor * scale
+        scale *= 10
+
+
+def _label(span: str, start: float) -> str:
+    here = datetime.fromtimestamp(start).astimezone()
+    return here.strftime("%H:%M:%S" if SPANS[span][1] < 60 else "%H:%M")

@@ -1,0 +1,85 @@
+"""The process behind the page: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from queuectl.errors import InvalidInput, QueuectlError
+
+SECONDS_TO_FINISH = 5
+"""How long requests that are under way at the end are waited for."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listen at an address; port 0 is any that is free. Raises QueuectlError, InvalidInput."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise InvalidInput(f"{host!r} is no address of this machine") from None
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise QueuectlError(
+                f"port {port} of {host} is in use: choose another with --port, "
+                "or 0 for any that is free"
+            ) from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise QueuectlError(f"cannot listen at {host} port {port}: {reason}") from None
+    return listener
+
+
+def serve(app: Starlette, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; open EventSource connections are ended, not waited for."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # an address may hold the token
+        server_header=False,
+        date_header=False,
+        ws="none",
+        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+    )
+    asyncio.run(_Server(config, app, ready).serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """A server that ends its streams first, and whose end by a signal is a good one."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit = self.should_exit  # a second signal: at once
+        self.should_exit = True
+        self._app.state.site.hub.close()

@@ -1,0 +1,314 @@
+// The page's own script. Everything works without it; with it the page follows the queue.
+//
+// One EventSource tells the numbers, that something has changed, and the log that is looked at.
+// On a change the page is fetched again and its [data-live] parts are put in place: what a job
+// says comes to the page either as HTML that the server has escaped, or as text.
+
+const LEAST_PAUSE = 1000; // ms between two refreshes
+const MOST_LOG = 512 * 1024; // characters of a log that is followed
+const ANNOUNCE = 15000; // ms between two announcements of the numbers
+const $ = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en-US");
+
+// -- times that go on ------------------------------------------------------------------------
+
+const two = (n) => String(n).padStart(2, "0");
+
+function duration(s) {
+  if (s < 1) return `${Math.max(Math.round(s * 1000), 0)}ms`;
+  if (s < 10) return `${s.toFixed(1)}s`;
+  s = Math.round(s);
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m${two(s % 60)}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h${two(Math.floor((s % 3600) / 60))}m`;
+  return `${Math.floor(s / 86400)}d${two(Math.floor((s % 86400) / 3600))}h`;
+}
+
+function tellTimes() {
+  if (document.hidden) return;
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
+    if (Number.isNaN(seconds)) continue;
+    const text = seconds < 0 ? `in ${duration(-seconds)}` : `${duration(seconds)} ago`;
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+// -- parts that are put in place -------------------------------------------------------------
+
+let lastHtml = new Map();
+let pressed = false;
+let refreshing = false;
+let again = false;
+let nextAt = 0;
+let timer = 0;
+let shown = ""; // the address of what stands in <main>, without its #part
+let generation = 0; // of what stands in <main>: an answer for an older one is not put in place
+let skipped = false; // a part was in use when it should have changed
+
+function remember() {
+  lastHtml = new Map();
+  for (const part of document.querySelectorAll("[data-live]")) lastHtml.set(part.id, part.innerHTML);
+}
+
+function isUsed(part) {
+  const chosen = getSelection();
+  return pressed || (chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode));
+}
+
+function put(part, fresh) {
+  if (lastHtml.get(part.id) === fresh.innerHTML) return;
+  if (isUsed(part)) { skipped = true; return; }
+  lastHtml.set(part.id, fresh.innerHTML);
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  const href = focused?.getAttribute("href");
+  const ticked = [...part.querySelectorAll("input:checked")].map((box) => box.id);
+  const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
+  const scrolled = [...part.querySelectorAll("pre")].map((each) => each.scrollTop);
+  part.innerHTML = fresh.innerHTML;
+  for (const id of ticked) if ($(id)) $(id).checked = true;
+  for (const id of open) if ($(id)) $(id).open = true;
+  part.querySelectorAll("pre").forEach((each, i) => (each.scrollTop = scrolled[i] ?? 0));
+  if (focused) {
+    const same = (focused.id && $(focused.id)) ||
+      [...part.querySelectorAll("a[href]")].find((a) => href && a.getAttribute("href") === href);
+    (same || $("main")).focus({ preventScroll: true });
+  }
+}
+
+function schedule() {
+  if (timer || document.hidden) return;
+  timer = setTimeout(refresh, Math.max(0, nextAt - performance.now()));
+}
+
+async function refresh() {
+  timer = 0;
+  if (refreshing) { again = true; return; }
+  refreshing = true;
+  const started = performance.now(), mine = generation;
+  try {
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (mine !== generation) {
+      again = true;
+    } else if (!response.ok) {
+      warn(fresh.querySelector("[data-refusal] p")?.textContent ?? response.statusText);
+    } else {
+      warn("");
+      skipped = false;
+      for (const part of document.querySelectorAll("[data-live]")) {
+        const other = fresh.getElementById(part.id);
+        if (other) put(part, other);
+      }
+      putLog(fresh.getElementById("log-panel"));
+      tellTimes();
+      countTicked();
+    }
+  } catch {
+    // The connection is gone; the EventSource says so, and tells when it is back.
+  } finally {
+    refreshing = false;
+    nextAt = performance.now() + Math.max(LEAST_PAUSE, 4 * (performance.now() - started));
+    if (again) { again = false; schedule(); }
+  }
+}
+
+function resume() {
+  if (skipped && !pressed) schedule();
+}
+
+function warn(text) {
+  const alert = $("alert");
+  if (!alert || alert.textContent === text) return;
+  alert.replaceChildren();
+  if (text) alert.append(Object.assign(document.createElement("p"), { textContent: text }));
+}
+
+// -- the log ---------------------------------------------------------------------------------
+
+function putLog(fresh) {
+  const panel = $("log-panel");
+  if (!panel || !fresh || "chosen" in panel.dataset) return;
+  if (panel.dataset.attempt === fresh.dataset.attempt) return;
+  const focused = document.activeElement === $("log");
+  panel.replaceWith(fresh); // a new attempt has begun
+  if (focused) $("log")?.focus({ preventScroll: true });
+  connect();
+}
+
+function addToLog(text, mark) {
+  const panel = $("log-panel"), log = $("log");
+  if (!log) return;
+  panel.dataset.offset = mark.split(":")[1] ?? panel.dataset.offset;
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+  log.append(text);
+  let surplus = log.textContent.length - MOST_LOG;
+  while (surplus > 0 && log.firstChild !== log.lastChild) {
+    surplus -= log.firstChild.textContent.length;
+    log.firstChild.remove();
+  }
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// -- what is pushed --------------------------------------------------------------------------
+
+let source = null;
+let version = Number(document.body.dataset.version);
+let announcedAt = 0;
+let announced = "";
+
+function connect() {
+  source?.close();
+  source = null;
+  if (document.hidden || !$("link")) return;
+  const panel = $("log-panel");
+  const query = new URLSearchParams();
+  if (panel && Number(panel.dataset.attempt)) {
+    for (const name of ["job", "attempt", "offset"]) query.set(name, panel.dataset[name]);
+  }
+  const mine = (source = new EventSource(`/events?${query}`));
+  source.addEventListener("state", (event) => tell(JSON.parse(event.data)));
+  source.addEventListener("log", (event) => addToLog(JSON.parse(event.data), event.lastEventId));
+  source.addEventListener("open", () => linked(true));
+  source.addEventListener("error", () => {
+    linked(false);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && connect(), 5000);
+  });
+}
+
+function linked(on) {
+  const link = $("link");
+  link.hidden = false;
+  link.textContent = on ? "Live" : "Not connected";
+  link.classList.toggle("on", on);
+}
+
+function tell(state) {
+  const counts = { ...state.counts };
+  counts.all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+  for (const place of document.querySelectorAll("[data-count]")) {
+    const count = counts[place.dataset.count];
+    if (count === undefined) continue;
+    const text = number.format(count);
+    if (place.textContent !== text) place.textContent = text;
+    place.toggleAttribute("data-zero", count === 0);
+  }
+  if (state.trouble) warn(state.trouble);
+  if (state.version !== version) {
+    version = state.version;
+    schedule();
+  }
+  announce(state.counts);
+}
+
+function announce(counts) {
+  const text = Object.entries(counts).map(([name, n]) => `${n} ${name}`).join(", ");
+  if (text === announced || performance.now() - announcedAt < ANNOUNCE) return;
+  const first = announced === "";
+  [announced, announcedAt] = [text, performance.now()];
+  if (!first) $("announcer").textContent = text;
+}
+
+// -- forms -----------------------------------------------------------------------------------
+
+async function send(form, button) {
+  const data = new URLSearchParams(new FormData(form, button?.name ? button : undefined));
+  button?.setAttribute("aria-busy", "true");
+  try {
+    const response = await fetch(form.action, {
+      method: "POST", body: data, headers: { Accept: "text/html" },
+    });
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    const refusal = fresh.querySelector("[data-refusal] p");
+    if (refusal || !fresh.getElementById("main")) {
+      warn(refusal?.textContent ?? `It could not be done: ${response.status}`);
+      return;
+    }
+    show(fresh, response);
+  } catch {
+    warn("The server does not answer: nothing is known of whether it was done.");
+  } finally {
+    button?.removeAttribute("aria-busy");
+  }
+}
+
+function show(fresh, response) {
+  if (response.redirected) {
+    const url = new URL(response.url);
+    url.searchParams.delete("said");
+    if (url.href !== location.href) history.pushState(null, "", url);
+  }
+  generation += 1;
+  version = Number(fresh.body.dataset.version); // if there is news by now, it is asked for
+  document.title = fresh.title;
+  $("main").replaceWith(fresh.getElementById("main"));
+  const nav = document.querySelector(".top nav"), freshNav = fresh.querySelector(".top nav");
+  if (nav && freshNav) nav.replaceWith(freshNav);
+  begin();
+  const target = document.querySelector("main [aria-invalid]") ??
+    document.querySelector("main .flash") ?? $("main");
+  target.focus();
+  connect();
+}
+
+function countTicked() {
+  const place = $("ticked");
+  if (!place) return;
+  const count = document.querySelectorAll('#list input[name="id"]:checked').length;
+  place.textContent = count ? ` (${count})` : "";
+}
+
+// -- beginnings ------------------------------------------------------------------------------
+
+let every = 0;
+
+function begin() {
+  for (const each of document.querySelectorAll("main [data-live-only]")) each.hidden = false;
+  shown = location.pathname + location.search;
+  remember();
+  tellTimes();
+  countTicked();
+  const log = $("log");
+  if (log && !location.hash) log.scrollTop = log.scrollHeight;
+  clearInterval(every);
+  const seconds = Number(document.querySelector("[data-every]")?.dataset.every);
+  if (seconds) every = setInterval(schedule, seconds * 1000); // the chart moves on with time
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  event.preventDefault();
+  if (event.submitter?.getAttribute("aria-busy") !== "true") send(form, event.submitter);
+});
+document.addEventListener("click", (event) => {
+  if (event.target.id !== "tick-all") return;
+  const boxes = [...document.querySelectorAll('#list input[name="id"]')];
+  const all = boxes.every((box) => box.checked);
+  for (const box of boxes) box.checked = !all;
+  countTicked();
+});
+document.addEventListener("change", countTicked);
+document.addEventListener("pointerdown", () => (pressed = true));
+for (const end of ["pointerup", "pointercancel", "blur"]) {
+  addEventListener(end, () => { pressed = false; resume(); });
+}
+document.addEventListener("selectionchange", () => getSelection().isCollapsed && resume());
+document.querySelector(".skip")?.addEventListener("click", () => $("main").focus());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) { nextAt = 0; schedule(); }
+  connect(); // a page in the background holds no connection: a browser has six to a host
+});
+addEventListener("popstate", () => {
+  if (location.pathname + location.search !== shown) location.reload(); // not for a mere #part
+});
+addEventListener("pagehide", () => source?.close());
+
+const here = new URL(location.href);
+if (here.searchParams.has("said")) {
+  here.searchParams.delete("said");
+  history.replaceState(null, "", here);
+}
+setInterval(tellTimes, 1000);
+begin();
+connect();

@@ -1,0 +1,204 @@
+"""What each page answers, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue
+from queuectl.web.app import routes
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+PAGES = ("/", "/jobs", "/dead", "/workers", "/enqueue", "/settings")
+
+
+@pytest.fixture
+def settled(queue: Queue, drain: Callable[..., Any]) -> Queue:
+    """A queue with a job in each state but processing."""
+    queue.enqueue("echo good; printf 'not \\377 utf-8'", id="good")
+    queue.enqueue("echo bad; exit 3", id="bad", max_retries=0)
+    drain(queue)
+    queue.enqueue("exit 4", id="again", max_retries=1)
+    queue.enqueue("echo later", id="later", delay=3600)
+    return queue
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/jobs/good", "/jobs/bad", "/jobs/later"])
+def test_a_page_is_html_with_landmarks_and_one_heading(
+    settled: Queue, client: Any, path: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    for mark in ("<main", "<header", "<nav", 'lang="en"', "<h1"):
+        assert mark in answer.text
+    assert answer.text.count("<h1") == 1
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/jobs/good", "/nothing", "/static/app.js"])
+def test_every_answer_carries_the_headers_that_bind_the_browser(
+    settled: Queue, client: Any, path: str
+) -> None:
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/jobs/good"])
+def test_no_page_has_inline_script_or_style_or_a_foreign_address(
+    settled: Queue, client: Any, path: str
+) -> None:
+    text = client.get(path).text
+    assert re.findall(r"<script(?![^>]*src=)", text) == []
+    assert re.findall(r"<style|\sstyle=|\son\w+=", text) == []
+    assert re.findall(r'(?:src|href|action)="(?!/|\?|#)', text) == []
+
+
+def test_the_counts_are_on_the_overview(settled: Queue, client: Any) -> None:
+    text = client.get("/").text
+    for state, count in settled.status().jobs.items():
+        assert f'data-count="{state}">{count}<' in text
+
+
+def test_the_chart_is_a_table_too(settled: Queue, client: Any) -> None:
+    text = client.get("/?span=5m").text
+    assert "1 attempts completed, 1 failed, 1 jobs died" in text
+    assert re.search(r"<td class=\"num\">1</td><td class=\"num\">1</td><td class=\"num\">1", text)
+
+
+def test_the_chart_counts_the_attempts_of_a_job_that_was_retried_once_each(
+    queue: Queue, client: Any, drain: Callable[..., Any]
+) -> None:
+    queue.enqueue('test "$QUEUECTL_ATTEMPT" = 3', id="third", max_retries=5)
+    client.get("/")
+    drain(queue)
+    client.get("/")
+    assert "1 attempts completed, 2 failed, 0 jobs died" in client.get("/").text
+
+
+def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: Any) -> None:
+    text = client.get("/jobs/bad").text
+    assert "exit status 3" in text
+    assert ">bad\n</pre>" in text
+    assert "&#34;max_retries&#34;: 0" in text
+
+
+def test_a_prefix_of_an_id_leads_to_the_job(settled: Queue, client: Any) -> None:
+    answer = client.get("/jobs/lat")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/later")
+
+
+def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, client: Any) -> None:
+    answer = client.get("/jobs/good/logs/1")
+    assert answer.content == b"good\nnot \xff utf-8"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="good.1.log"'
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/jobs/none", 404),
+        ("/jobs/..%2f..%2fetc", 404),
+        ("/jobs/good?attempt=9", 404),
+        ("/jobs/good/logs/9", 404),
+        ("/jobs/none/logs/1", 404),
+        ("/jobs?state=strange", 400),
+        ("/jobs?sort=strange", 400),
+        ("/?span=strange", 400),
+        ("/nothing", 404),
+        ("/jobs/good/cancel", 405),
+    ],
+)
+def test_what_cannot_be_had_is_a_clear_page(
+    settled: Queue, client: Any, path: str, status: int
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert "data-refusal" in answer.text
+    assert "Traceback" not in answer.text
+    as_json = client.get(path, headers={"Accept": "application/json"})
+    assert as_json.status_code == status
+    assert as_json.json()["error"]
+
+
+def test_several_jobs_of_one_prefix_are_a_conflict(queue: Queue, client: Any) -> None:
+    queue.enqueue("true", id="a1")
+    queue.enqueue("true", id="a2")
+    assert client.get("/jobs/a").status_code == 409
+
+
+def test_a_mistake_of_ours_is_told_without_a_traceback(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.app.state.site.queue, "workers", lambda: 1 / 0)
+    answer = client.get("/workers")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" not in answer.text
+    assert "This is a bug" in answer.text
+
+
+def test_a_spool_that_is_gone_is_told(client: Any, root: Path) -> None:
+    root.rename(root.with_name("gone"))
+    answer = client.get("/jobs")
+    assert answer.status_code == 500
+    assert "No such file" in answer.text
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/jobs/hostile", "/jobs/good/logs/1", "/events?none"])
+def test_to_look_changes_nothing_in_the_spool(
+    settled: Queue, client: Any, bytes_of: Callable[[], dict[str, bytes]], path: str
+) -> None:
+    settled.enqueue(HOSTILE, id="hostile")
+    before = bytes_of()
+    if not path.startswith("/events"):
+        client.get(path)
+    assert bytes_of() == before
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/hostile", "/dead", "/jobs?q=%3Cscript%3E"])
+def test_what_a_job_says_is_escaped_everywhere(
+    queue: Queue, client: Any, drain: Callable[..., Any], path: str
+) -> None:
+    command = f"echo '{HOSTILE}\u202eexe.gpj\x1b[2J'; exit 1"
+    queue.enqueue(command, id="hostile", max_retries=0, note=HOSTILE)
+    drain(queue)
+    text = client.get(path).text
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_file_whose_name_is_no_id_is_listed_as_text_and_not_linked(
+    client: Any, drop: Callable[..., Path]
+) -> None:
+    drop("<b onclick=alert(1)>.json")
+    text = client.get("/jobs").text
+    assert "&lt;b onclick=alert(1)&gt;" in text
+    assert 'href="/jobs/%3Cb' not in text
+
+
+def test_every_route_that_changes_something_is_a_post_of_its_own() -> None:
+    changing = [route for route in routes() if "POST" in (getattr(route, "methods", None) or ())]
+    assert len(changing) == 8
+    assert all(route.methods == {"POST"} for route in changing)  # type: ignore[attr-defined]
+
+
+def test_the_record_of_a_running_job_is_json(queue: Queue, client: Any) -> None:
+    queue.enqueue(["printf", "%s", "two words"], id="argv")
+    text = client.get("/jobs/argv").text
+    shown = re.search(r'The record as JSON">(.*?)</pre>', text, re.DOTALL)
+    assert shown
+    record = json.loads(shown[1].replace("&#34;", '"').replace("&#39;", "'"))
+    assert record["command"] == ["printf", "%s", "two words"]

@@ -1,0 +1,142 @@
+"""The parts that need no page: log text, chart, timeline, chores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue, clock
+from queuectl.browse import Browser
+from queuectl.errors import WrongState
+from queuectl.web import logtext
+from queuectl.web.chart import HEIGHT, draw
+from queuectl.web.chores import Chores
+from queuectl.web.timeline import SPANS, Bucket, Timeline
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"plain\n\ttab", "plain\n\ttab"),
+        (b"\x1b[31mred\x1b[0m \x1b[1;32mgreen\x1b[K", "red green"),
+        (b"\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+        (b"one\r\ntwo\rthree", "one\ntwo\nthree"),
+        ("\u202egpj.exe\u2066".encode(), "\\u202egpj.exe\\u2066"),
+        (b"\xff\x00", "\ufffd\\x00"),
+        (b"<script>", "<script>"),
+    ],
+)
+def test_output_is_made_safe_to_read(data: bytes, text: str) -> None:
+    assert logtext.plain(data) == text
+
+
+def test_a_log_read_in_pieces_says_the_same_as_read_at_once(tmp_path: Path) -> None:
+    whole = "é€😀\r\n\x1b[31mred\x1b[0m\rend".encode() * 3
+    path = tmp_path / "log"
+    path.write_bytes(b"")
+    reader, pieces = logtext.Reader(str(path), 0), []
+    for byte in whole:
+        with path.open("ab") as file:
+            file.write(bytes([byte]))
+        pieces.append(reader.read())
+    pieces.append(reader.read(final=True))
+    assert "".join(pieces) == logtext.plain(whole)
+
+
+def test_a_log_that_is_emptied_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"first, long\n")
+    reader = logtext.Reader(str(path), 0)
+    assert reader.read() == "first, long\n"
+    path.write_bytes(b"new\n")
+    assert reader.read() == "new\n"
+
+
+def test_of_a_long_log_the_end_is_shown_from_a_whole_line_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"line %06d\n" % n for n in range(50_000)))
+    text, offset, left_out = logtext.last_part(str(path))
+    assert text.startswith("line ")
+    assert text.endswith("line 049999\n")
+    assert offset == path.stat().st_size
+    assert 0 < left_out < offset
+    assert len(text) <= logtext.MOST_SHOWN
+
+
+def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic"):
+        logtext.last_part(str(tmp_path / "log"))
+
+
+def test_no_log_is_no_text(tmp_path: Path) -> None:
+    assert logtext.last_part(str(tmp_path / "none")) == ("", 0, 0)
+
+
+@pytest.mark.parametrize("most", [0, 1, 4, 5, 7, 100, 101, 99_999])
+def test_bars_stay_within_the_box(most: int) -> None:
+    chart = draw("5m", [Bucket(0, most, 0, 0), Bucket(5, most // 2, most // 3, 1)])
+    assert chart.top >= most
+    for bar in chart.bars:
+        for piece in bar.segments:
+            assert piece.y >= 0
+            assert piece.y + piece.height <= HEIGHT + 0.02
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_a_span_has_its_buckets_up_to_now(queue: Queue, span: str) -> None:
+    seconds, width = SPANS[span]
+    series = Timeline(queue.spool).series(span)
+    assert len(series) == seconds // width
+    assert series[-1].start <= clock.now() < series[-1].start + width
+
+
+def test_the_timeline_reads_the_newest_first_and_the_rest_later(
+    queue: Queue, drain: Callable[..., Any]
+) -> None:
+    queue.enqueue_many([{"command": "true"} for _ in range(9)])
+    drain(queue)
+    browser, timeline = Browser(queue.spool), Timeline(queue.spool)
+    browser.counts()
+    assert timeline.note(browser.arrivals(), 5)
+    assert sum(bucket.completed for bucket in timeline.series("1h")) == 5
+    assert not timeline.note([], 5)
+    assert sum(bucket.completed for bucket in timeline.series("1h")) == 9
+
+
+def test_one_chore_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuectl.web.chores.PATIENCE", 0.01)
+    go_on = threading.Event()
+
+    def steps() -> Iterator[int | str]:
+        yield 1
+        go_on.wait(20)
+        yield "one was not to be had"
+
+    chores = Chores()
+    assert not chores.run("Sorting", "sorted", steps())
+    with pytest.raises(WrongState, match="wait for its end"):
+        chores.run("Sorting", "sorted", iter(()))
+    assert chores.words() == "Sorting: 1 so far"
+    go_on.set()
+    monkeypatch.setattr("queuectl.web.chores.PATIENCE", 20)
+    for thread in threading.enumerate():
+        if thread.name == "chore":
+            thread.join()
+    assert chores.words() == "1 job sorted; 1 left: one was not to be had"
+    assert chores.run("Sorting", "sorted", iter([2]))
+
+
+def test_a_chore_that_fails_says_why() -> None:
+    def steps() -> Iterator[int | str]:
+        yield 1
+        raise OSError(28, "No space left on device")
+
+    chores = Chores()
+    chores.run("Sorting", "sorted", steps())
+    assert "1 job sorted; 1 left" in chores.words()
+    assert "No space left" in chores.words()

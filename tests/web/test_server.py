@@ -1,0 +1,222 @@
+"""The process: what it prints, what it refuses, how it pushes and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from queuectl import Queue
+
+PROGRAM = Path(sys.executable).with_name("queuectl")
+
+
+class Stream:
+    """One EventSource, as a program reads it."""
+
+    def __init__(self, address: str, path: str = "/events", **headers: str) -> None:
+        where = urlsplit(address)
+        self._connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=20)
+        self._connection.request("GET", path, headers=headers)
+        self.answer = self._connection.getresponse()
+
+    def events(self, wanted: str) -> Iterator[tuple[Any, str]]:
+        """Yield the data and the mark of each event of a kind."""
+        name, mark = "", ""
+        while line := self.answer.readline():
+            key, _, value = line.decode().rstrip("\n").partition(": ")
+            if key == "event":
+                name = value
+            elif key == "id":
+                mark = value
+            elif key == "data" and name == wanted:
+                yield json.loads(value), mark
+
+    def rest(self) -> bytes:
+        return self.answer.read()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Stream]]:
+    opened: list[Stream] = []
+
+    def start(*args: str, **headers: str) -> Stream:
+        opened.append(Stream(*args, **headers))
+        return opened[-1]
+
+    yield start
+    for stream in opened:
+        stream.close()
+
+
+def run(root: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, "web", *args],
+        env={**os.environ, "QUEUECTL_SPOOL": str(root), **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_it_prints_its_address_and_listens_on_loopback_without_a_token(
+    serve: Callable[..., Any],
+) -> None:
+    address, _ = serve()
+    assert urlsplit(address).hostname == "127.0.0.1"
+    assert "token" not in address
+
+
+def test_elsewhere_it_makes_a_token(serve: Callable[..., Any]) -> None:
+    address, process = serve("--host", "0.0.0.0")
+    assert len(address.partition("?token=")[2]) >= 32
+    assert "token" not in process.said
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--host", "no.such.host.invalid"), 2, "no address of this machine"),
+        (("--token", "short"), 2, "at least 12"),
+        (("--public-url", "queue.example.org"), 2, "https://"),
+        (("--host", "192.0.2.1"), 1, "cannot listen"),
+        (("--spool", "/etc"), 1, "not a spool"),
+    ],
+)
+def test_what_it_cannot_do_is_one_line(
+    root: Path, options: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run(root, *options)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_one_line(root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run(root, "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "is in use: choose another with --port" in done.stderr
+
+
+def test_without_its_extra_one_line_says_what_to_install(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "starlette.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')"
+    )
+    done = run(root, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "queuectl: error: the web page needs its extra: pip install 'queuectl-spool[web]'\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_and_well_with_pages_open(
+    serve: Callable[..., Any], listen: Callable[..., Stream], number: int
+) -> None:
+    address, process = serve()
+    streams = [listen(address) for _ in range(3)]
+    for stream in streams:
+        next(stream.events("state"))
+    assert process.stop(number) == 0
+    for stream in streams:
+        stream.rest()
+    assert "Traceback" not in process.said
+    assert "Error" not in process.said
+
+
+def test_a_change_is_pushed(queue: Queue, address: str, listen: Callable[..., Stream]) -> None:
+    events = listen(address).events("state")
+    assert next(events)[0]["counts"]["pending"] == 0
+    queue.enqueue("true")
+    assert next(state for state, _ in events if state["counts"]["pending"] == 1)
+
+
+def test_many_changes_are_few_messages(
+    queue: Queue, address: str, listen: Callable[..., Stream]
+) -> None:
+    events = listen(address).events("state")
+    next(events)
+    for number in range(300):
+        queue.enqueue("true", id=f"job-{number}")
+    messages = 0
+    for state, _ in events:
+        messages += 1
+        if state["counts"]["pending"] == 300:
+            break
+    assert messages < 30
+
+
+def test_a_log_is_pushed_from_where_a_page_has_got_to(
+    queue: Queue, address: str, listen: Callable[..., Stream], drain: Callable[..., Any]
+) -> None:
+    queue.enqueue("echo one; echo two", id="said")
+    drain(queue)
+    path = "/events?job=said&attempt=1&offset=0"
+    assert next(listen(address, path).events("log")) == ("one\ntwo\n", "1:8")
+    again = listen(address, path, **{"Last-Event-ID": "1:4"})
+    assert next(again.events("log")) == ("two\n", "1:8")
+
+
+def test_the_stream_of_a_job_that_is_none_is_refused(
+    address: str, listen: Callable[..., Stream]
+) -> None:
+    assert listen(address, "/events?job=..%2Fx").answer.status == 404
+
+
+def test_with_no_page_open_nothing_is_watched(
+    serve: Callable[..., Any], listen: Callable[..., Stream], eventually: Any
+) -> None:
+    address, process = serve()
+
+    def watched() -> bool:
+        watches = 0
+        for file in Path(f"/proc/{process.process.pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed while we look
+                watches += "inotify wd:" in file.read_text()
+        return watches > 0
+
+    assert not watched()
+    stream = listen(address)
+    next(stream.events("state"))
+    eventually(watched)
+    stream.close()
+    eventually(lambda: not watched())
+
+
+def test_an_idle_page_costs_nothing(
+    serve: Callable[..., Any], listen: Callable[..., Stream], eventually: Any
+) -> None:
+    address, process = serve()
+    next(listen(address).events("state"))
+    tasks = Path(f"/proc/{process.process.pid}/task")
+
+    def switched() -> int:
+        texts = [(task / "status").read_text() for task in tasks.iterdir()]
+        return sum(int(t.rsplit("\nvoluntary_ctxt_switches:")[1].split()[0]) for t in texts)
+
+    seen = [switched()]
+
+    def is_quiet() -> bool:
+        """Whether a second has gone by in which next to nothing woke the process."""
+        select.select([], [], [], 1.0)
+        seen.append(switched())
+        return seen[-1] - seen[-2] <= 30
+
+    eventually(is_quiet)
