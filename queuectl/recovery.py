@@ -128,7 +128,8 @@ def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
         with contextlib.suppress(OSError):
-            if all(_nothing_runs(spool, place, grace) for place in spool.runs(name)):
+            moved_away = [place for place in spool.runs(name) if _is_unsettled(spool, place)]
+            if all(_nothing_runs(spool, place, grace) for place in moved_away):
                 _strike_off(spool, name)
     return moved
 
@@ -166,6 +167,18 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     record, target = retry.conclude(job, entry, policy, now=now, draw=draw)
     log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
     return spool.settle(claim, record, target)
+
+
+def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
+    """Whether a run file is that of a job that was moved away by hand while it ran.
+
+    One whose outcome is written has nothing running but what it left on purpose.
+    """
+    for place in spool.places(run.id):
+        with contextlib.suppress(InvalidJob, FileNotFoundError):
+            if len(spool.read(place.path)[0].history) < run.attempt:
+                return True
+    return False
 
 
 def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:

@@ -243,6 +243,8 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
     queue: Queue, root: Path, eventually: Callable[..., Any]
 ) -> None:
     queue.enqueue("true", id="a")
+    queue.set_setting("rescan_interval", "0.1")
+    assert queue.settings.rescan_interval == 0.1  # and now the housekeeper knows it too
     os.utime(root / "pending", (1_000_000_000,) * 2)  # the directory does not change any more
     looks: list[str] = []
     keeper = Housekeeper(
@@ -255,7 +257,7 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
     thread = threading.Thread(target=keeper.run)
     thread.start()
     try:
-        eventually(lambda: len(looks) >= 2, seconds=5)
+        eventually(lambda: len(looks) >= 2)
     finally:
         keeper.close()
         thread.join()
