@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,20 @@ def at_once() -> Callable[..., list[Any]]:
         return [found[number] for number in range(len(arguments))]
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures of the proofs; here, for a hook further down is not heard."""
+    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, value in getattr(report, "user_properties", []):
+                if name == "figures":
+                    heading, numbers = value
+                    for what, count in numbers.items():
+                        totals[heading][what] += count
+    if totals:
+        terminalreporter.section("figures of the proofs")
+        for heading, numbers in totals.items():
+            line = ", ".join(f"{count:,} {what}" for what, count in numbers.items())
+            terminalreporter.write_line(f"{heading:<44} {line}")
