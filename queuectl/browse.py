@@ -24,7 +24,7 @@ from msgspec import Raw, Struct
 
 from queuectl import clock, layout
 from queuectl.errors import InvalidInput
-from queuectl.fsio import read_regular
+from queuectl.fsread import read_regular
 from queuectl.job import MAX_RECORD_BYTES, STATES, State
 from queuectl.lookup import ClaimedPlace, Lookup, Place
 from queuectl.report import JobStatus, job_status

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from queuectl import clock, layout
 from queuectl.errors import InvalidJob, QueuectlError
-from queuectl.fsio import kind, same_file
+from queuectl.fsread import kind, same_file
 from queuectl.job import State, is_id, numbered
 from queuectl.lookup import UNCLAIMED, Place
 from queuectl.recovery import dead_holders, recover

@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, InvalidSetting, SpoolUnusable
-from queuectl.fsio import Disk, discard, read_regular
+from queuectl.fsio import Disk, discard
+from queuectl.fsread import read_regular
 from queuectl.layout import FORMAT, Layout
 from queuectl.retry import RetryPolicy
 

@@ -19,7 +19,8 @@ from queuectl import clock, layout
 from queuectl.clock import format_duration
 from queuectl.config import Settings, SettingsFile
 from queuectl.errors import InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import discard, kind, try_lock
+from queuectl.fsio import discard, try_lock
+from queuectl.fsread import kind
 from queuectl.job import State
 from queuectl.lookup import Lookup
 from queuectl.report import WorkerStatus, worker_status

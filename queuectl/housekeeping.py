@@ -49,7 +49,7 @@ class Housekeeper:
         knows: Callable[[State, str], bool],
         each_round: Callable[[], bool],
         overflowed: threading.Event,
-        recovered: Callable[[int], None] | None = None,
+        recovered: Callable[[int], None],
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
@@ -99,8 +99,7 @@ class Housekeeper:
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
             moved = recover(self.spool, grace=settings.kill_grace, draw=random.random())
-            if self._recovered is not None:
-                self._recovered(len(moved))
+            self._recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
             with self._trouble("sweeping"):

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from queuectl import clock, layout
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
-from queuectl.fsio import has_writer, read_regular, same_file, stands, try_lock
+from queuectl.fsio import try_lock
+from queuectl.fsread import has_writer, read_regular, same_file, stands
 from queuectl.job import (
     MAX_RECORD_BYTES,
     STATES,

@@ -30,6 +30,7 @@ from queuectl import __version__, clock, health
 from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.fsio import Disk, discard
 from queuectl.job import Attempt, Job, Outcome, State
+from queuectl.tally import Observer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "timeout", "cancelled", "interrupted")
@@ -128,7 +129,7 @@ class SpoolCollector(Collector):
         return family
 
 
-class WorkerMetrics:
+class WorkerMetrics(Observer):
     """A worker's own counts, from its start: an observer of `queuectl.tally`.
 
     Its methods are called from the slots' threads; the client library's counters bear that.

@@ -64,7 +64,7 @@ class Queue:
         self,
         command: str | Sequence[str],
         *,
-        id: str | None = None,  # noqa: A002 - the field's name
+        id: str | None = None,
         priority: int | None = None,
         delay: float | None = None,
         run_at: datetime | str | None = None,
@@ -146,7 +146,7 @@ class Queue:
 
     # -- look ------------------------------------------------------------------------------
 
-    def get(self, id: str) -> JobStatus:  # noqa: A002
+    def get(self, id: str) -> JobStatus:
         """Return a job by its id or a unique prefix of it. Raises NoSuchJob, AmbiguousId."""
         place = self.spool.find(id)
         for _ in range(5):
@@ -173,7 +173,7 @@ class Queue:
         """Return the workers, with what each of their slots is running."""
         return [worker_status(self.spool, info) for info in self.spool.workers()]
 
-    def log_path(self, id: str, attempt: int | None = None) -> str:  # noqa: A002
+    def log_path(self, id: str, attempt: int | None = None) -> str:
         """Return the path of an attempt's output, the newest attempt's if none is given.
 
         Raises NoSuchJob if there is no such job or it has had no such attempt.
@@ -228,7 +228,7 @@ class Queue:
 
     # -- change ----------------------------------------------------------------------------
 
-    def cancel(self, id: str) -> State:  # noqa: A002
+    def cancel(self, id: str) -> State:
         """Cancel a job. One that waits is dead at once; one that runs is asked to end.
 
         Returns "dead", or "processing" if its worker has been asked. Raises NoSuchJob,
@@ -250,7 +250,7 @@ class Queue:
                 time.sleep(0.02)
         raise WrongState(f"job {id!r} keeps moving: try again")
 
-    def retry(self, id: str) -> str:  # noqa: A002
+    def retry(self, id: str) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
         It goes to `pending/` with `attempts` 0; history and logs are kept. Raises NoSuchJob,

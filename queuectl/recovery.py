@@ -18,7 +18,8 @@ import msgspec
 
 from queuectl import clock, layout, process, retry
 from queuectl.errors import InvalidJob, QueuectlError
-from queuectl.fsio import discard, make_locked, stands, try_lock
+from queuectl.fsio import discard, make_locked, try_lock
+from queuectl.fsread import stands
 from queuectl.job import Attempt, Run, WorkerInfo
 from queuectl.lookup import ClaimedPlace
 from queuectl.spool import Claim, Spool

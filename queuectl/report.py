@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from queuectl import layout
 from queuectl.errors import InvalidJob
-from queuectl.fsio import read_regular, try_lock
+from queuectl.fsio import try_lock
+from queuectl.fsread import read_regular
 from queuectl.job import Job, State, WorkerInfo, is_id
 from queuectl.lookup import ClaimedPlace, Lookup, Place
 

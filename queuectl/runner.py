@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from queuectl import clock, process
 from queuectl.config import Settings
-from queuectl.fsio import create, kind, make_locked, write_all
+from queuectl.fsio import create, make_locked, write_all
+from queuectl.fsread import kind
 from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
 from queuectl.recovery import cookie, encode
 from queuectl.spool import Claim, Spool

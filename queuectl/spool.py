@@ -20,7 +20,8 @@ from msgspec import Struct
 from queuectl import layout
 from queuectl.config import SettingsFile, template
 from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import Disk, discard, discard_tree, kind, locked, same_file, stands
+from queuectl.fsio import Disk, discard, discard_tree, locked
+from queuectl.fsread import kind, same_file, stands
 from queuectl.job import Job, State, check_id, id_from_name, numbered
 from queuectl.lookup import UNCLAIMED, ClaimedPlace, Lookup, Place, Ready, Unfit, version_of
 from queuectl.retry import resume

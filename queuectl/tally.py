@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -12,8 +11,8 @@ from queuectl.job import Attempt, Job, Outcome, State
 _lock = threading.Lock()
 
 
-class Observer(Protocol):
-    """Is told what a worker does, by the thread that does it."""
+class Observer:
+    """Is told what a worker does, by the thread that does it. This one does nothing with it."""
 
     def claimed(self, job: Job) -> None:
         """A slot has claimed a job and is about to run it."""
@@ -26,6 +25,9 @@ class Observer(Protocol):
 
     def recovered(self, count: int) -> None:
         """So many jobs of dead workers were moved on."""
+
+
+NOBODY = Observer()
 
 
 class Tally(Struct):

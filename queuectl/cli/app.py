@@ -73,7 +73,7 @@ COMMANDS = {
 """Where each command, or group of commands, is to be found: module:name."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(TyperGroup):  # types ignored below: typer's own base is private
     """Imports a command, and makes its parser, only when it is asked for.
 
     To make all of them costs 20 ms at every start, a third of what importing typer does.

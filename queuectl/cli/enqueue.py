@@ -22,7 +22,7 @@ from queuectl.job import FIELDS, Job, build, decode
 from queuectl.queue import Queue
 
 
-class EnqueueCommand(TyperCommand):
+class EnqueueCommand(TyperCommand):  # types ignored below: typer's own base is private
     """Takes all that follows `--` as a program and its arguments, whatever it looks like."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
@@ -120,7 +120,7 @@ def enqueue(
         note("no worker is running: start one with `queuectl worker start`")
 
 
-enqueue.parser = EnqueueCommand  # type: ignore[attr-defined]
+enqueue.parser = EnqueueCommand  # type: ignore[attr-defined] # read by LazyGroup
 
 
 def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) -> Job:

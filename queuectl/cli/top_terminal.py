@@ -58,7 +58,7 @@ class Terminal:
     """
 
     def __init__(self, notify: Callable[[], None]) -> None:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal
         self.console = Console(highlight=False, markup=False, emoji=False)
         self.keys: deque[str] = deque()
         self.ended_by: int | None = None
@@ -87,7 +87,7 @@ class Terminal:
         self._reader.join()
         self._give_back()
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)  # type: ignore[arg-type] # as it was given
         os.close(self._stopped)
         os.close(self._stopper)
 

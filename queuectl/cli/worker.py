@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,7 @@ from queuectl.cli.render import ago, note, print_json, printable, table
 from queuectl.errors import NoSuchJob, QueuectlError
 from queuectl.fsio import create, write_all
 from queuectl.report import WorkerStatus
-
-if TYPE_CHECKING:
-    from queuectl.tally import Observer, Tally
+from queuectl.tally import NOBODY, Observer, Tally
 
 SECONDS_BETWEEN_LOOKS = 0.1
 _READY = "ready "
@@ -114,13 +112,13 @@ class _OneSafeLine(logging.Formatter):
         return printable(super().format(record))
 
 
-def _metrics_at(listen: str | None) -> Callable[[str], tuple[Observer | None, str]]:
+def _metrics_at(listen: str | None) -> Callable[[str], tuple[Observer, str]]:
     """Return what serves the metrics of a spool's worker; all that may be wrong is told now.
 
     Only in the background is it called: a thread does not outlive the fork.
     """
     if listen is None:
-        return lambda _: (None, "")
+        return lambda _: (NOBODY, "")
     metrics = load_metrics()
     host, port = metrics.parse_listen(listen)
     return lambda root: metrics.serve(root, host, port)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from queuectl import clock, layout
 from queuectl.browse import Entry
 from queuectl.errors import InvalidInput
-from queuectl.fsio import read_regular
+from queuectl.fsread import read_regular
 from queuectl.job import MAX_RECORD_BYTES
 from queuectl.lookup import Lookup
 

@@ -19,6 +19,7 @@ import tempfile
 import termios
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def shop(base: Path) -> Queue:
 
 def _run(queue: Queue, *words: str, **options: Any) -> fuzz.Said:
     return fuzz.queuectl("--spool", queue.path, *words, **options)
+
+
+def _enqueue_whoami(root: Path, who: str) -> str:
+    return Queue(root).enqueue("echo $USER", id=who)
 
 
 def _as_nobody(function: Callable[[], str]) -> str:
@@ -157,7 +162,7 @@ def test_a_group_may_share_a_spool_on_purpose(base: Path, umask: int, first: str
         file.write(QUICK)
     said = {}
     for who in ["root", "nobody"] if first == "root" else ["nobody", "root"]:
-        submit = lambda who=who: Queue(root).enqueue("echo $USER", id=who)  # noqa: E731
+        submit = partial(_enqueue_whoami, root, who)
         said[who] = submit() if who == "root" else _as_nobody(submit)
     worker = _run(queue, "worker", "start", "--drain", "--allow-shared")
     cancelled = _as_nobody(lambda: Queue(root).cancel(Queue(root).enqueue("true", id="again")))

@@ -76,7 +76,9 @@ def test_a_settle_that_fails_is_tried_again_and_the_command_is_not(
     name: str,
     error: Exception,
 ) -> None:
-    done = lambda *args: any("processing" in str(arg) or "Claim" in str(arg) for arg in args)  # noqa: E731
+    def done(*args: Any) -> bool:
+        return any("processing" in str(arg) or "Claim" in str(arg) for arg in args)
+
     when = done if name in ("settle", "replace", "move") else lambda *_: bool(_ran(queue))
     refused = refuse(owner, name, error, times=3, when=when)
     drain(queue)
@@ -100,7 +102,10 @@ def test_a_settled_job_whose_move_is_not_durable_stays_settled(
     directory: str,
 ) -> None:
     queue.enqueue(command, id="a", max_retries=1)
-    moved = lambda _, path: f"/{directory}" in path and not _claims(queue)  # noqa: E731
+
+    def moved(_: Disk, path: str) -> bool:
+        return f"/{directory}" in path and not _claims(queue)
+
     refuse(Disk, "sync_dir", BROKEN, when=moved)
     drain(queue)
     found = queue.get("a")
@@ -253,6 +258,7 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
         knows=lambda *_: False,
         each_round=lambda: True,
         overflowed=threading.Event(),
+        recovered=lambda _: None,
     )
     thread = threading.Thread(target=keeper.run)
     thread.start()

@@ -1,0 +1,256 @@
+"""The slots of a worker: each a thread that takes one job at a time from claim to settle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from queuectl import clock, retry, runner
+from queuectl.config import Settings
+from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError, SpoolUnusable
+from queuectl.fsio import discard
+from queuectl.fsread import stands
+from queuectl.intake import Intake
+from queuectl.job import Attempt, State
+from queuectl.lookup import Ready
+from queuectl.runner import Control
+from queuectl.spool import Claim
+from queuectl.tally import Observer, Tally
+from queuectl.trouble import Trouble
+
+log = logging.getLogger(__name__)
+
+SCAN_PATIENCE = 1.0
+"""Seconds that slots give the first scan, so that what is most urgent is known when they start."""
+
+
+class Slots:
+    """All slots of one worker, over one intake.
+
+    `released()` is called from a slot's thread whenever it has done with a job or has ended,
+    `failed(error)` when one has ended by an error that nothing here can mend.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        count: int,
+        intake: Intake,
+        observer: Observer,
+        *,
+        released: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.worker = worker
+        self.left = count
+        self.tally = Tally()
+        self.observer = observer
+        self.spool = intake.spool
+        self._count = count
+        self._intake = intake
+        self._backlog, self._unready = intake.backlog, intake.unready
+        self._released = released
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[Claim, Control]] = {}  # by slot
+        self._claiming: set[int] = set()
+        self._stopping = False
+        self._trouble = Trouble()
+
+    def threads(self, may_start: threading.Event) -> list[threading.Thread]:
+        """Make the slots' threads; each waits a while for `may_start` before its first job."""
+        return [
+            threading.Thread(target=self._work, args=(number, may_start), name=f"slot-{number}")
+            for number in range(1, self._count + 1)
+        ]
+
+    def stop(self) -> None:
+        """Take no new job."""
+        self._stopping = True
+        self._backlog.close()
+
+    def stop_now(self) -> None:
+        """Take no new job, end the running ones and put them back."""
+        self._trouble.given_up.set()
+        self.stop()
+        with self._lock:
+            for _, control in self._running.values():
+                control.stop("interrupted")
+
+    @property
+    def is_leaving_now(self) -> bool:
+        """Whether the running jobs were told to end."""
+        return self._trouble.given_up.is_set()
+
+    def heed_cancels(self) -> None:
+        """Obey the cancel files beside our claims."""
+        with self._lock:
+            for claim, control in self._running.values():
+                if self._is_cancelled(claim):
+                    control.stop("cancelled")
+
+    def _work(self, number: int, may_start: threading.Event) -> None:
+        try:
+            may_start.wait(SCAN_PATIENCE)
+            while (entry := self._backlog.take()) is not None:
+                self._trouble.wait_for_none()
+                if self._stopping:
+                    return
+                if (claim := self._claim(number, *entry)) is not None:
+                    self._perform(number, claim)
+                self._released()
+        except BaseException as error:  # a mistake of ours: leave, so that others recover the job
+            self._failed(error)
+        finally:
+            with self._lock:
+                self.left -= 1
+            self._released()
+
+    def _claim(self, number: int, state: State, name: str) -> Claim | None:
+        with self._lock:
+            self._claiming.add(number)
+        try:
+            sight = self.spool.look(state, name)
+            if not isinstance(sight, Ready):
+                self._intake.look(state, name)
+                return None
+            if sight.job.run_at and clock.parse_timestamp(sight.job.run_at) > clock.now():
+                self._backlog.add(state, name, sight.job)
+                return None
+            if self.spool.still_runs(sight.id):
+                self._unready.add(state, name)
+                return None
+            claim = self.spool.claim(self.worker, state, name, sight)
+            if claim is not None:
+                with self._lock:
+                    self._running[number] = claim, Control()
+            return claim
+        except SpoolUnusable:
+            raise
+        except InvalidJob:
+            self._intake.look(state, name)
+        except (OSError, QueuectlError) as error:
+            self._unready.add(state, name)  # to be looked at again
+            self._trouble.pause(number, f"{name!r} cannot be claimed: {error}")
+        finally:
+            with self._lock:
+                self._claiming.discard(number)
+        return None
+
+    def _perform(self, number: int, claim: Claim) -> None:
+        _, control = self._running[number]
+        try:
+            if self._stopping:
+                self.spool.release(claim)
+                return
+            self.heed_cancels()
+            self.observer.claimed(claim.job)
+            entry = runner.run(self.spool, claim, number, self.settings(), control)
+            self._settle(number, claim, entry)
+        except (OSError, QueuectlError) as error:
+            self._back_off(number, claim, error)
+        finally:
+            with self._lock:
+                del self._running[number]
+            control.close()
+
+    def _back_off(self, number: int, claim: Claim, error: Exception) -> None:
+        """Give up a claim whose command could not be started through no fault of its own."""
+        self._trouble.pause(number, f"job {claim.id} cannot be started: {error}")
+        if self._is_cancelled(claim):
+            entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
+            self._settle(number, claim, entry)
+            return
+        try:
+            self._clean_up(claim)
+            self.spool.release(claim)
+        except (OSError, QueuectlError) as second:
+            log.error("job %s cannot be put back yet: %s", claim.id, second)
+
+    def put_back_strays(self) -> None:
+        """Put back what we hold and no slot runs: it could not be put back when it should."""
+        with self._lock:
+            if self._claiming or self._stopping:
+                return  # it may be a slot's, or be meant for recovery
+            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            strays = [p for p in self.spool.claims(self.worker) if (p.id, p.attempt) not in ours]
+        for place in strays:
+            with contextlib.suppress(OSError, QueuectlError):
+                self.spool.put_back(place)
+
+    def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
+        """Write the outcome, however long the disk refuses; the command is never run again."""
+        kept = claim.id
+        if entry.outcome != "ok" and self._is_cancelled(claim):
+            entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
+        while True:
+            try:
+                record, target = retry.conclude(
+                    claim.job,
+                    entry,
+                    self.settings().retry_policy,
+                    now=clock.now(),
+                    draw=random.random(),
+                )
+                kept = self.spool.settle(claim, record, target)
+                break
+            except ClaimLost as error:
+                log.error("%s; its outcome, %s, is not written", error, entry.outcome)
+                self._clean_up(claim)
+                return
+            except (OSError, QueuectlError) as error:
+                self.observer.settle_failed()
+                if isinstance(error, NotDurable) and self._has_moved(claim):
+                    log.error("job %s is settled, but %s", claim.id, error)
+                    break
+                if self._trouble.given_up.is_set():
+                    log.error("job %s is left to recovery: %s", claim.id, error)
+                    self.tally.unsettled += 1
+                    return
+                self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
+        self._trouble.is_over(number)
+        self._clean_up(claim)
+        self._tell(claim, entry, target)
+        self.observer.settled(entry, target)
+        if target == "failed":
+            self._backlog.add("failed", f"{kept}.json", record)
+
+    def _has_moved(self, claim: Claim) -> bool:
+        with contextlib.suppress(OSError):
+            return not stands(claim.path)
+        return False
+
+    def _is_cancelled(self, claim: Claim) -> bool:
+        path = self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
+        return os.path.lexists(path)  # where that cannot be known, the next round looks again
+
+    def _clean_up(self, claim: Claim) -> None:
+        for ending in ("run", "cancel"):
+            with contextlib.suppress(OSError):  # left to whoever strikes us off
+                discard(self.spool.layout.claim(claim.worker, claim.id, claim.attempt, ending))
+
+    def settings(self) -> Settings:
+        """The settings as they stand now; the last good ones if they are broken."""
+        try:
+            settings = self.spool.settings.current()
+        except (OSError, QueuectlError) as error:
+            log.error("settings kept as they were: %s", error)
+            settings = self.spool.settings.last_good
+        self.spool.disk.sync = settings.fsync
+        return settings
+
+    def _tell(self, claim: Claim, entry: Attempt, target: State) -> None:
+        self.tally.count(entry.outcome, target)
+        words = entry.error or "completed"
+        if target == "failed":
+            words += "; will be retried"
+        elif target == "dead":
+            words += "; dead"
+        level = logging.INFO if entry.outcome == "ok" else logging.WARNING
+        log.log(level, "job %s attempt %d: %s", claim.id, entry.attempt, words)
