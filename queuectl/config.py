@@ -258,7 +258,7 @@ def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
     if duration:
         noun = "a duration (seconds, or 30s, 10m, 7d)"
     if "exclusiveMinimum" in kind:
-        return f"{noun} above {kind['exclusiveMinimum']:g}"
+        return f"{noun} above {kind['exclusiveMinimum']:.10g}"
     if kind.get("maximum", _FOREVER) < _FOREVER:
-        return f"{noun} from {kind['minimum']:g} to {kind['maximum']:g}"
-    return f"{noun} of at least {kind['minimum']:g}"
+        return f"{noun} from {kind['minimum']:.10g} to {kind['maximum']:.10g}"
+    return f"{noun} of at least {kind['minimum']:.10g}"

@@ -34,7 +34,7 @@ def test_a_good_value_is_taken(key: str, value: Any, read: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("max_retries", -1, "whole number from 0 to 1e"),
+        ("max_retries", -1, "whole number from 0 to 1000000"),
         ("max_retries", 1.5, "whole number"),
         ("max_retries", True, "whole number"),
         ("backoff_base", -1, "from 0 to 1000"),
