@@ -29,7 +29,7 @@ class Intake:
             sight = self.spool.look(state, name)
             if isinstance(sight, Ready):
                 self.unready.forget(state, name)
-                self.backlog.add(state, name, sight.job)
+                self.backlog.add(state, name, sight)
                 return
             self.backlog.forget(state, name)
             quiet = self.spool.settings.last_good.quiet_period

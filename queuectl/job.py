@@ -119,6 +119,10 @@ class Job(JobFields, frozen=True, kw_only=True):
         """The number of the attempt that comes next: attempts are numbered on and on."""
         return len(self.history) + 1
 
+    def is_due(self, now: float) -> bool:
+        """Whether the job may run at a time, in seconds since the epoch."""
+        return self.run_at is None or parse_timestamp(self.run_at) <= now
+
     @property
     def last_attempt(self) -> Attempt | None:
         """The newest entry of the history."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import Final
@@ -29,6 +30,7 @@ LEFTOVER_SECONDS = 36 * 3600
 """How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
 
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
+_OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process makes such names
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
 _WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
@@ -103,7 +105,7 @@ class Layout:
 
     def staged(self) -> str:
         """A new path in `tmp/`."""
-        return os.path.join(self.tmp, f"{os.getpid()}.{os.urandom(8).hex()}")
+        return f"{self.tmp}/{os.getpid()}.{_OURS}.{next(_number)}"
 
     def relative(self, path: str) -> str:
         """A path as it is written in records: from the spool's own directory."""

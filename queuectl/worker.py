@@ -224,7 +224,7 @@ class Worker:
             self._fail(error)
 
     def _released(self) -> None:
-        """A slot has done with a job, or has ended: who drains, or is leaving, looks again."""
+        """A slot finds nothing to do, or has ended: who drains, or is leaving, looks again."""
         if self.drain or not self._slots.left:
             self._wake.notify()
 
