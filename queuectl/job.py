@@ -8,6 +8,7 @@ no float can hold) comes through every rewrite unchanged.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -238,6 +239,7 @@ def schema() -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(1024)
 def is_id(text: str) -> bool:
     """Whether this may be a job's id."""
     return _ID.fullmatch(text) is not None

@@ -17,6 +17,7 @@ import signal
 import stat
 import threading
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec.structs import replace
@@ -75,8 +76,17 @@ class Control:
         return self._reader
 
 
-def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Control) -> Attempt:
+def run(
+    spool: Spool,
+    claim: Claim,
+    slot: int,
+    settings: Settings,
+    control: Control,
+    environment: Mapping[bytes, bytes] = os.environb,
+) -> Attempt:
     """Run a claimed job's command and return the history entry of its attempt.
+
+    Its environment is `environment`, the job's own variables over it, and ours over those.
 
     Whatever is wrong with the command is an outcome. Raises OSError only for trouble of ours
     before the command was started (disk full, no process to be had). A command whose end was
@@ -102,7 +112,7 @@ def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Cont
         if control.reason:
             entry = _conclude(entry, control.reason, None, None)
         else:
-            entry = _run(spool, claim, slot, settings, control, entry, log)
+            entry = _run(spool, claim, slot, settings, control, environment, entry, log)
     finally:
         os.close(log)
     return replace(entry, finished_at=clock.format_timestamp(clock.now()))
@@ -114,6 +124,7 @@ def _run(
     slot: int,
     settings: Settings,
     control: Control,
+    environment: Mapping[bytes, bytes],
     entry: Attempt,
     log: int,
 ) -> Attempt:
@@ -131,7 +142,7 @@ def _run(
     try:
         write_all(run_file, encode(info))
         try:
-            command = _start(spool, claim, mark, run_file, log)
+            command = _start(spool, claim, environment, mark, run_file, log)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
                 raise
@@ -162,7 +173,14 @@ def _open_log(path: str, mode: int) -> int:
     return fd
 
 
-def _start(spool: Spool, claim: Claim, mark: str, run_file: int, log: int) -> Child:
+def _start(
+    spool: Spool,
+    claim: Claim,
+    environment: Mapping[bytes, bytes],
+    mark: str,
+    run_file: int,
+    log: int,
+) -> Child:
     job = claim.job
     ours = {
         "QUEUECTL_SPOOL": spool.layout.root,
@@ -173,7 +191,7 @@ def _start(spool: Spool, claim: Claim, mark: str, run_file: int, log: int) -> Ch
     extra = {**(job.env or {}), **ours}.items()
     return child.start(
         ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command,
-        {**os.environb, **{os.fsencode(k): os.fsencode(v) for k, v in extra}},
+        {**environment, **{os.fsencode(k): os.fsencode(v) for k, v in extra}},
         job.cwd,
         output=log,
         inherited=run_file,

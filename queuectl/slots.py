@@ -81,6 +81,7 @@ class Slots:
         self._claiming: set[int] = set()
         self._stopping = False
         self._trouble = Trouble()
+        self._environment = dict(os.environb)  # as it is now: reading it costs as much as a fork
 
     def threads(self, may_start: threading.Event) -> list[threading.Thread]:
         """Make the slots' threads; each waits a while for `may_start` before its first job."""
@@ -206,7 +207,9 @@ class Slots:
             if self._is_cancelled(claim):
                 control.stop("cancelled")
             self.observer.claimed(claim.job)
-            entry = runner.run(self.spool, claim, number, self.settings(), control)
+            entry = runner.run(
+                self.spool, claim, number, self.settings(), control, self._environment
+            )
             return self._settle(number, claim, entry)
         except (OSError, QueuectlError) as error:
             return self._back_off(number, claim, error)
