@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
 
 from queuectl import clock, layout
 from queuectl.job import State
@@ -20,6 +22,26 @@ Name = tuple[State, str]
 _LONGEST_WAIT = 3600.0  # seconds; the wall clock is looked at again at least so often
 _Entry = tuple[int, float, float, State, str, str | None, int]
 # -priority, created, due, state, name, id where it is not the name's, attempts
+
+
+class Waiting(Struct, frozen=True, array_like=True, gc=False):
+    """What there is to know of a waiting job: `created` and `due` in seconds since the epoch."""
+
+    name: str
+    id: str
+    priority: int
+    created: float
+    due: float
+    attempts: int
+
+    @classmethod
+    def of(cls, name: str, seen: Ready) -> Waiting:
+        """Take it out of a job's record."""
+        created, due = (
+            clock.parse_timestamp(stamp) if stamp else 0.0
+            for stamp in (seen.job.created_at, seen.job.run_at)
+        )
+        return cls(name, seen.id, seen.job.priority, created, due, seen.attempts)
 
 
 class Backlog:
@@ -35,20 +57,23 @@ class Backlog:
 
     def add(self, state: State, name: str, seen: Ready) -> None:
         """Know of a waiting job; what was known of it before is forgotten."""
-        job = seen.job
-        other_id = None if seen.id == layout.stem(name) else seen.id
-        created = clock.parse_timestamp(job.created_at) if job.created_at else 0.0
-        due = clock.parse_timestamp(job.run_at) if job.run_at else 0.0
-        entry = (-job.priority, created, due, state, name, other_id, seen.attempts)
+        self.add_all(state, [Waiting.of(name, seen)])
+
+    def add_all(self, state: State, jobs: Iterable[Waiting]) -> None:
+        """Know of many waiting jobs."""
         with self._changed:
-            if self._known[state].get(name) == entry:
-                return
-            self._known[state][name] = entry
-            if due > clock.now():
-                heapq.heappush(self._later, (due, entry))
-            else:
-                heapq.heappush(self._due, entry)
-            self._changed.notify()
+            known, now = self._known[state], clock.now()
+            for job in jobs:
+                other = None if job.id == layout.stem(job.name) else job.id
+                entry = (-job.priority, job.created, job.due, state, job.name, other, job.attempts)
+                if known.get(job.name) == entry:
+                    continue
+                known[job.name] = entry
+                if job.due > now:
+                    heapq.heappush(self._later, (job.due, entry))
+                else:
+                    heapq.heappush(self._due, entry)
+                self._changed.notify()
 
     def forget(self, state: State, name: str) -> None:
         """Forget a job that is gone. Its place in the order is dropped when it comes up."""

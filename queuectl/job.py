@@ -33,7 +33,7 @@ STATES: tuple[State, ...] = get_args(State)
 Outcome = Literal["ok", "failed", "timeout", "lost", "cancelled", "interrupted"]
 
 ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_ID = re.compile(ID_PATTERN)
+_match_id = functools.lru_cache(1024)(re.compile(ID_PATTERN).fullmatch)  # asked often of a few
 _NOT_ID = re.compile("[^A-Za-z0-9._-]+")
 
 JobId = Annotated[str, Meta(pattern=f"^{ID_PATTERN}$")]
@@ -239,10 +239,9 @@ def schema() -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(1024)
 def is_id(text: str) -> bool:
     """Whether this may be a job's id."""
-    return _ID.fullmatch(text) is not None
+    return _match_id(text) is not None
 
 
 def check_id(text: str) -> str:

@@ -71,6 +71,7 @@ class Worker:
         self._housekeeper = Housekeeper(
             spool,
             look=self._intake.look,
+            look_ahead=self._intake.look_ahead,
             knows=self._intake.knows,
             each_round=self._each_round,
             overflowed=self._wake.overflowed,
