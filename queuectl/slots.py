@@ -163,6 +163,9 @@ class Slots:
             claim = self.spool.claim(self.worker, state, name, seen, owed)
             if claim:
                 owed.clear()
+                if not claim.job.is_due(clock.now()):  # put off since it was seen
+                    self.spool.release(claim)
+                    return None
                 with self._lock:
                     self._running[number] = claim, self._controls[number]
             return claim

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from queuectl import clock, layout
+from queuectl import layout
 from queuectl.config import template
 from queuectl.delivery import Delivery
 from queuectl.errors import (
@@ -91,7 +91,7 @@ class Spool(Delivery):
         def read(path: str) -> Job | None:
             found = self.examine(path, state, name)
             as_seen = (found.id, found.attempts) == (seen.id, seen.attempts)
-            return found.job if as_seen and found.job.is_due(clock.now()) else None
+            return found.job if as_seen else None
 
         place = Place(state, seen.id, self.layout.entry(state, name))
         return self._take(worker, place, seen.attempts + 1, read, owed, to_run=True)
