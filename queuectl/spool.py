@@ -155,10 +155,15 @@ class Spool(Delivery):
         # A job that has been claimed before owns its id: only one fresh from pending/ yields.
         owners = UNCLAIMED if place.state in layout.FINISHED else UNCLAIMED[:-1]
 
-        def rivals(job_id: str, holder: str | None = worker) -> list[Place]:
-            return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
+        def free_id(path: str, claims: Callable[[str], Iterable[Place]]) -> str:
+            return _free_id(place.id, path, lambda i: [*self.unclaimed(i, owners), *claims(i)])
 
-        job_id = _free_id(place.id, place.path, rivals)
+        def ours(job_id: str) -> Iterator[Place]:
+            path = self.layout.claim(worker, job_id, attempt)
+            if stands(path):
+                yield Place("processing", job_id, path)
+
+        job_id = free_id(place.path, ours)
         target = self.layout.claim(worker, job_id, attempt)
         try:
             changed = self.disk.take(place.path, target)
@@ -174,7 +179,7 @@ class Spool(Delivery):
             if not any(_others(claims, target)):
                 runs = [other.path for other, ending in theirs if ending == "run"]
                 return job_id, target, changed, runs
-            job_id = _free_id(place.id, target, lambda each: rivals(each, None))
+            job_id = free_id(target, self.claims_of)
             target, before = self.layout.claim(worker, job_id, attempt), target
             changed += self.disk.take(before, target)
 
