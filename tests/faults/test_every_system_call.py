@@ -44,7 +44,7 @@ def test_nothing_is_lost_when_a_call_fails(
 
 
 @each_operation
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", disks.KINDS)
 def test_nothing_is_lost_when_the_power_is_cut(
     operation: Operation, kind: str, tmp_path: Path, figures: Callable[..., None]
 ) -> None:

@@ -14,6 +14,9 @@ from faults.harness.invariants import tags_of, violations
 from faults.harness.operations import BYSTANDERS, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
+from queuectl.lookup import Lookup, Unfit
+from queuectl.spool import open_spool
+
 
 class Result(NamedTuple):
     """What a sweep tried and found."""
@@ -73,6 +76,8 @@ class Bench:
         they may be absent, whatever the operation says.
         """
         operation = self.operation
+        if operation.not_jobs:
+            _reject_as_a_worker_would(self.root)
         expected = operation.acked if acked else operation.cut
         allowed = {tag: {state} for tag, state in BYSTANDERS.items()} | dict(expected)
         for tag in tags_of(nameless):
@@ -100,6 +105,15 @@ class Bench:
         if self._disk:
             self._disk.cut_power()
         yield from self.judge(acked)
+
+
+def _reject_as_a_worker_would(root: Path) -> None:
+    """Files in `pending/` that are no jobs are left to the workers' scan, not to recovery."""
+    spool = open_spool(str(root), create=True)
+    for name in list(Lookup.names(spool, "pending")):
+        sight = spool.look("pending", name)
+        if isinstance(sight, Unfit):
+            spool.reject(spool.layout.entry("pending", name), sight.reason)
 
 
 Figures = Callable[[str, Result], None]
