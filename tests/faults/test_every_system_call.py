@@ -65,7 +65,12 @@ def test_nothing_is_lost_when_the_power_is_cut(
     assert violations == []
 
 
-@each_operation
+@pytest.mark.parametrize(
+    "operation",
+    # A spool that is half made holds no job yet; there it may have to be removed by hand.
+    [each for each in OPERATIONS if each.name != "make a spool"],
+    ids=lambda each: each.name,
+)
 def test_without_a_journal_a_cut_takes_at_most_what_was_not_acknowledged(
     operation: Operation, tmp_path: Path, figures: Callable[..., None]
 ) -> None:
