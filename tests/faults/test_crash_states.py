@@ -224,5 +224,3 @@ def test_what_the_journal_keeps_in_order_hides_a_wrong_order_of_fsyncs(
     monkeypatch.setattr(fsio.Disk, "move", _source_first)
 
     assert judge(bench, bench.effects(), JOURNALLED).violations == []
-
-
