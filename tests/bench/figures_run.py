@@ -21,7 +21,7 @@ def drain(bench: Bench) -> list[Row]:
             "queuectl": _ours(jobs, slots),
             "queuectl, fsync = false": _ours(jobs, slots, fsync=False),
         }
-        for name in bench.peers.names():
+        for name in ("the files alone", *bench.peers.names()):
             contenders[name] = peers.library(bench.peers, name, "drain", jobs, slots)
         for name in ("nq", "tsp"):
             contenders[name] = peers.spooler_drain(name, jobs, slots)

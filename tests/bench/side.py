@@ -45,6 +45,45 @@ class Floor:
         os.close(fd)
 
 
+class Files(Floor):
+    """A job's files alone: what the protocol creates, renames and removes; no fsync, no thought."""
+
+    shared = True
+    RECORD = json.dumps(
+        {"command": COMMAND, "history": [{"attempt": 1, "outcome": "ok"}]}, indent=2
+    )
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        for name in ("processing", "done", "logs"):
+            os.mkdir(f"{root}/{name}")
+        self.left = iter(())
+
+    def put(self) -> None:
+        self.number += 1
+        self._write(f"{self.root}/pending/{self.number}.json", JOB)
+        self.left = iter(range(1, self.number + 1))
+
+    def take(self) -> Any:
+        if (job := next(self.left, None)) is not None:
+            os.rename(f"{self.root}/pending/{job}.json", f"{self.root}/processing/{job}.json")
+            self._write(f"{self.root}/tmp/{job}.run", JOB)
+            os.rename(f"{self.root}/tmp/{job}.run", f"{self.root}/processing/{job}.run")
+            self._write(f"{self.root}/logs/{job}.log", "")
+        return job
+
+    def done(self, job: Any) -> None:
+        self._write(f"{self.root}/tmp/{job}", self.RECORD)
+        os.rename(f"{self.root}/tmp/{job}", f"{self.root}/processing/{job}.json")
+        os.rename(f"{self.root}/processing/{job}.json", f"{self.root}/done/{job}.json")
+        os.unlink(f"{self.root}/processing/{job}.run")
+
+    def _write(self, path: str, text: str) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
 class Queuectl:
     def __init__(self, root: str) -> None:
         from queuectl import Queue
@@ -200,6 +239,7 @@ class Huey:
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {
     "floor": Floor,
+    "the files alone": Files,
     "queuectl": Queuectl,
     "SQLite table": SqliteTable,
     "dirq": Dirq,
