@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -202,14 +203,27 @@ def due_since(job: Job) -> float:
     return max((clock.parse_timestamp(stamp) for stamp in stamps if stamp), default=clock.now())
 
 
-def render(root: str) -> bytes:
+def render(root: str, *, strict: bool = True) -> bytes:
     """Return the gauges of a spool in the text format of Prometheus.
 
-    Raises SpoolUnusable if there is no spool, OSError.
+    With `strict`, raises SpoolUnusable if there is no spool, OSError.
     """
     registry = CollectorRegistry()
-    registry.register(SpoolCollector(root, strict=True))
+    registry.register(SpoolCollector(root, strict=strict))
     return generate_latest(registry)
+
+
+def document(root: str) -> list[dict[str, Any]]:
+    """Return the same as values: each metric with its samples. Raises as `render` does."""
+    return [
+        {
+            "name": family.name,
+            "type": family.type,
+            "help": family.documentation,
+            "samples": [{"labels": one.labels, "value": one.value} for one in family.samples],
+        }
+        for family in SpoolCollector(root, strict=True).collect()
+    ]
 
 
 def write(root: str, path: str) -> None:
