@@ -415,6 +415,49 @@ class TestLeaving:
         self.assert_as_it_was(before, queuectl)
 
 
+class TestJson:
+    def test_it_is_all_that_is_on_the_screen(self, one_of_each, queuectl, spool):
+        found = queuectl.json("top")
+        states = ("processing", "pending", "failed", "dead", "completed")
+        assert found["spool"] == str(spool.root)
+        assert found["jobs"] == dict.fromkeys(states, 1)
+        assert {s: [job["id"] for job in found["lists"][s]] for s in states} == {
+            s: [f"{s}1"] for s in states
+        }
+        (running,) = found["lists"]["processing"]
+        assert running["command"] == NAP
+        assert (running["worker"], running["pid"] > 0) == (one_of_each.name, True)
+        assert found["workers"][0]["slots"] == 4
+        assert sum(found["throughput"]["ended"]) == 3
+
+    def test_of_a_long_list_the_first_are_told(self, queuectl, settings):
+        settings()
+        lines = [f'{{"id": "job{n:02}", "command": "true"}}' for n in range(40)]
+        queuectl("enqueue", "-", input="\n".join(lines))
+        found = queuectl.json("top")
+        assert found["jobs"]["pending"] == 40
+        listed = [job["id"] for job in found["lists"]["pending"]]
+        assert listed == [f"job{n:02}" for n in range(len(listed))]
+        assert 10 <= len(listed) < 40
+
+    def test_hostile_text_is_json(self, queuectl, spool, settings):
+        settings()
+        queuectl("enqueue", "--id", "a", f"echo {ESCAPE}")
+        spool.drop(f"{ESCAPE}.json", '{"command": "true"}')
+        result = queuectl("top", "--json")
+        assert "\x1b" not in result.out
+        assert queuectl.json("top")["jobs"]["pending"] == 2
+
+    def test_where_there_is_no_spool(self, queuectl, spool):
+        assert str(spool.root) in queuectl.error("top", "--json", code=1)
+
+    def test_a_spool_that_is_damaged(self, queuectl, spool, settings):
+        settings()
+        (spool.root / "dead").rmdir()
+        (spool.root / "dead").touch()
+        assert "dead" in queuectl.error("top", "--json", code=1)
+
+
 class TestRefusals:
     def test_without_a_terminal(self, queuectl, settings):
         settings()
