@@ -200,6 +200,7 @@ def test_workers_and_their_slots_are_shown_and_a_death_is_noticed(
     queue.enqueue("exec sleep 300", id="slept")
     expect(page.locator("#workers")).to_contain_text("1 of 2 slots busy")
     expect(page.get_by_role("link", name="slept")).to_be_visible()
+    expect(page.locator("#workers td.command")).to_have_text("exec sleep 300")
     process.process.kill()
     expect(page.locator("#workers .badge")).to_have_text("dead")
     worker()
@@ -277,6 +278,24 @@ def test_the_page_is_used_without_its_script(
     page.get_by_label("Choose plain").check()
     page.get_by_role("button", name="Retry chosen").click()
     expect(page.locator("#chore")).to_contain_text("1 job put back to pending")
+
+
+def test_a_page_whose_server_has_another_token_now_says_so(
+    page: Any, serve: Callable[..., Any]
+) -> None:
+    page.watcher.expect("401")
+    page.watcher.expect("Failed to load")
+    first, process = serve()
+    live(page, first)
+    process.stop()
+    expect(page.locator(".link")).to_have_text("Not connected")
+    port = first.partition("?")[0].rpartition(":")[2].rstrip("/")
+    second, _ = serve("--port", port)
+    expect(page.locator("#alert")).to_contain_text("it makes another at each start")
+    other = page.context.new_page()
+    other.goto(second)
+    expect(page.locator(".link")).to_have_text("Live")  # the cookie is there again
+    expect(page.locator("#alert")).to_have_text("")
 
 
 def test_a_token_is_asked_for_and_taken_from_the_address(

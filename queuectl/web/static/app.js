@@ -91,7 +91,7 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (mine !== generation) {
       again = true;
-    } else if (!response.ok) {
+    } else if (!response.ok) { // the token too: a server that was started anew has another
       warn(fresh.querySelector("[data-refusal] p")?.textContent ?? response.statusText);
     } else {
       warn("");
@@ -172,7 +172,9 @@ function connect() {
   source.addEventListener("open", () => linked(true));
   source.addEventListener("error", () => {
     linked(false);
-    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && connect(), 5000);
+    if (mine.readyState !== EventSource.CLOSED) return; // else it comes back by itself
+    schedule(); // a page that is fetched says why there is no connection
+    setTimeout(() => mine === source && connect(), 5000);
   });
 }
 
