@@ -94,7 +94,7 @@ def top(screen):
     def start(columns: int = 80, lines: int = 24) -> Screen:
         screen.open(columns, lines)
         screen.run("queuectl top; echo left with $?")
-        screen.shows("queuectl top ", "proc", but="left with")
+        screen.shows("queuectl top ", "[pr", but="left with")
         return screen
 
     return start
@@ -313,10 +313,20 @@ class TestSizes:
     def test_each_line_fits_and_the_first_is_seen(self, one_of_each, top, screen, columns, lines):
         screen.open(columns, lines)
         screen.run("queuectl top")
-        screen.shows("[proc", " queuectl top"[: columns - 3])
+        screen.shows("[pr", " queuectl top"[: columns - 3])
         assert screen.ask("alternate_on") == "1"
         screen.type("q")
         screen.shows("ready$")
+
+    def test_a_narrow_terminal_tells_all_counts_and_all_keys(self, queuectl, settings, top):
+        settings()
+        lines = [f'{{"id": "job{n:04}", "command": "true"}}' for n in range(1234)]
+        queuectl("enqueue", "-", input="\n".join(lines))
+        screen = top(40, 12)
+        screen.shows("[pr 0] pe 1.2k  fa 0  de 0  co 0", "? help")
+        screen.type("?")
+        text = screen.shows("shift-tab", "run it again", "cancel it", "leave", "Any key goes back")
+        assert "…" not in text
 
     def test_it_follows_the_size_of_the_terminal(self, one_of_each, top):
         screen = top()
