@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from queuectl import health
 from queuectl.errors import InvalidInput
@@ -25,10 +27,10 @@ def healthz(request: Request) -> Response:
     seen = health.look(site.queue.path) if told_all else site.pulse.seen()
     reasons = health.judge(seen, limits)
     status = 503 if reasons else 200
-    as_json = "application/json" in request.headers.get("accept", "")
-    if as_json:
+    if "application/json" in request.headers.get("accept", ""):
         found = health.document(seen, reasons) if told_all else {"healthy": not reasons}
-        return JSONResponse(msgspec.to_builtins(found), status)
+        text = json.dumps(msgspec.to_builtins(found))  # in ASCII: a path may not be UTF-8
+        return Response(text, status, media_type="application/json")
     if not told_all and reasons:
         return PlainTextResponse("not well; who sends the token is told why\n", status)
     lines = [f"{found.check}: {found.reason}" for found in reasons] or ["healthy"]
