@@ -77,6 +77,25 @@ def test_a_log_grows_on_the_page_as_it_is_written(
     expect(page.locator("#log-state")).to_have_text("")
 
 
+def test_a_log_that_is_written_faster_than_it_can_be_shown_does_not_hold_the_page_up(
+    queue: Queue, page: Any, address: str, worker: Callable[..., Any], tmp_path: Any
+) -> None:
+    gate = tmp_path / "gate"
+    flood = f"while ! test -e {gate}; do seq 1 40000; done; echo; echo the end"
+    queue.enqueue(f"printf half; {flood}", id="flood")
+    worker()
+    live(page, address + "/jobs/flood")
+    expect(page.locator("#log")).to_contain_text("bytes are left out here")
+    assert len(page.locator("#log").text_content()) < 600_000
+    gate.touch()
+    expect(page.locator("#log-state")).to_have_text("")
+    expect(page.locator("#log")).to_contain_text("the end")
+    lines = page.locator("#log").inner_text().split("\n")
+    numbers = [int(line) for line in lines[-2000:] if line.isdigit()]
+    assert numbers[-1] == 40000
+    assert numbers == list(range(numbers[0], 40001))  # no line is cut where a block begins
+
+
 def test_a_page_goes_on_to_the_next_attempt_by_itself(
     queue: Queue, page: Any, address: str, worker: Callable[..., Any]
 ) -> None:
