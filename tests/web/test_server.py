@@ -272,6 +272,26 @@ def test_the_stream_of_a_job_that_is_none_is_refused(
     assert listen(address, "/events?job=..%2Fx").answer.status == 404
 
 
+def test_many_retries_on_an_open_page_keep_its_watch(
+    queue: Queue, serve: Callable[..., Any], listen: Callable[..., Stream]
+) -> None:
+    queue.enqueue_many({"id": f"job-{n:03}", "command": "true"} for n in range(300))
+    for number in range(300):
+        path = queue.spool.layout.job("pending", f"job-{number:03}")
+        os.rename(path, queue.spool.layout.job("dead", f"job-{number:03}"))
+    address, process = serve("--no-token")
+    events = listen(address).events("state")
+    next(events)
+    where = urlsplit(address)
+    connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)
+    headers = {"Origin": address.rstrip("/")}
+    connection.request("POST", "/dead/retry-all", headers=headers)
+    assert connection.getresponse().status == 303
+    connection.close()
+    assert next(state for state, _ in events if state["counts"]["pending"] == 300)
+    assert "no watch" not in process.said
+
+
 def test_with_no_page_open_nothing_is_watched(
     serve: Callable[..., Any], listen: Callable[..., Stream], eventually: Any
 ) -> None:
