@@ -9,15 +9,39 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections.abc import Callable, Iterable
 
-from queuectl import clock
-from queuectl.job import Job, State
-from queuectl.lookup import Unfit
+from msgspec import Struct
+
+from queuectl import clock, layout
+from queuectl.job import State
+from queuectl.lookup import Ready, Seen, Unfit
 
 Name = tuple[State, str]
 
 _LONGEST_WAIT = 3600.0  # seconds; the wall clock is looked at again at least so often
-_Entry = tuple[int, float, float, State, str]  # -priority, created, due, state, name
+_Entry = tuple[int, float, float, State, str, str | None, int]
+# -priority, created, due, state, name, id where it is not the name's, attempts
+
+
+class Waiting(Struct, frozen=True, array_like=True, gc=False):
+    """What there is to know of a waiting job: `created` and `due` in seconds since the epoch."""
+
+    name: str
+    id: str
+    priority: int
+    created: float
+    due: float
+    attempts: int
+
+    @classmethod
+    def of(cls, name: str, seen: Ready) -> Waiting:
+        """Take it out of a job's record."""
+        created, due = (
+            clock.parse_timestamp(stamp) if stamp else 0.0
+            for stamp in (seen.job.created_at, seen.job.run_at)
+        )
+        return cls(name, seen.id, seen.job.priority, created, due, seen.attempts)
 
 
 class Backlog:
@@ -31,20 +55,25 @@ class Backlog:
         self._closed = False
         self._takers = 0
 
-    def add(self, state: State, name: str, job: Job) -> None:
+    def add(self, state: State, name: str, seen: Ready) -> None:
         """Know of a waiting job; what was known of it before is forgotten."""
-        created = clock.parse_timestamp(job.created_at) if job.created_at else 0.0
-        due = clock.parse_timestamp(job.run_at) if job.run_at else 0.0
-        entry = (-job.priority, created, due, state, name)
+        self.add_all(state, [Waiting.of(name, seen)])
+
+    def add_all(self, state: State, jobs: Iterable[Waiting]) -> None:
+        """Know of many waiting jobs."""
         with self._changed:
-            if self._known[state].get(name) == entry:
-                return
-            self._known[state][name] = entry
-            if due > clock.now():
-                heapq.heappush(self._later, (due, entry))
-            else:
-                heapq.heappush(self._due, entry)
-            self._changed.notify()
+            known, now = self._known[state], clock.now()
+            for job in jobs:
+                other = None if job.id == layout.stem(job.name) else job.id
+                entry = (-job.priority, job.created, job.due, state, job.name, other, job.attempts)
+                if known.get(job.name) == entry:
+                    continue
+                known[job.name] = entry
+                if job.due > now:
+                    heapq.heappush(self._later, (job.due, entry))
+                else:
+                    heapq.heappush(self._due, entry)
+                self._changed.notify()
 
     def forget(self, state: State, name: str) -> None:
         """Forget a job that is gone. Its place in the order is dropped when it comes up."""
@@ -60,17 +89,27 @@ class Backlog:
         with self._changed:
             return set(self._known[state])
 
-    def take(self) -> Name | None:
-        """Wait for a job that is due, and take it out; None once the backlog is closed."""
+    def take(
+        self, *, wait: bool = True, waiting: Callable[[], None] = lambda: None
+    ) -> tuple[State, str, Seen] | None:
+        """Take out a job that is due, as it was seen; None once the backlog is closed.
+
+        While there is none it waits for one, having called `waiting`; without `wait` it returns
+        None.
+        """
         with self._changed:
             while not self._closed:
                 self._promote()
                 while self._due:
                     entry = heapq.heappop(self._due)
-                    if self._known[entry[3]].get(entry[4]) is entry:
-                        del self._known[entry[3]][entry[4]]
-                        return entry[3], entry[4]
+                    _, _, _, state, name, other_id, attempts = entry
+                    if self._known[state].get(name) is entry:
+                        del self._known[state][name]
+                        return state, name, Seen(other_id or layout.stem(name), attempts)
+                if not wait:
+                    return None
                 self._takers += 1
+                waiting()
                 self._changed.wait(self._seconds_to_next())
                 self._takers -= 1
         return None
@@ -89,9 +128,10 @@ class Backlog:
     def is_idle(self, takers: int) -> bool:
         """Whether so many slots wait for a job, and none is due or waits for a retry."""
         with self._changed:
+            if self._takers != takers or self._known["failed"]:
+                return False
             self._promote()
-            due = sum(map(len, self._known.values())) - len(self._scheduled())
-            return self._takers == takers and not due and not self._known["failed"]
+            return len(self._known["pending"]) == len(self._scheduled())
 
     def scheduled(self) -> int:
         """Count the jobs that are for later."""

@@ -6,6 +6,7 @@ microsecond, in files. Waiting is measured on the monotonic clock alone: a wall 
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ def format_timestamp(seconds: float) -> str:
     return stamp.removesuffix("+00:00") + "Z"
 
 
+@functools.lru_cache(256)
 def parse_timestamp(text: str) -> float:
     """Read an RFC 3339 timestamp as seconds since the epoch.
 

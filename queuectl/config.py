@@ -222,7 +222,7 @@ class SettingsFile:
             except BaseException:
                 discard(staged)
                 raise
-            disk.sync_dir(self._layout.root)
+            disk.commit(self._layout.root)
 
     def _text(self) -> str:
         try:

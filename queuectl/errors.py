@@ -58,6 +58,10 @@ class ClaimLost(QueuectlError):
     """The claimed file is gone: somebody moved it, or took this worker for dead."""
 
 
+class StillRuns(QueuectlError):
+    """A command of this job is alive, though its job was moved to where it waits."""
+
+
 class TimedOut(QueuectlError):
     """What was waited for did not happen in the given time (exit code as timeout(1))."""
 

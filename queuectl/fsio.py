@@ -3,7 +3,8 @@
 Durability rests on three facts of POSIX file systems. A file is on disk once it has been
 fsynced; its name is on disk once the directory that holds the name has been fsynced; a rename
 is atomic to everyone who looks, but only the fsync of its directory makes it last. Each
-function here does one step of the protocol and says where it is committed.
+function here does one step of the protocol and says where it is committed. Where more is known
+of the file system, the same is reached with fewer commits.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import errno
 import fcntl
 import os
 import stat
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from queuectl.errors import NotDurable
+from queuectl.filesystem import UNKNOWN, FileSystem
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_WAIT_WRITE_WAIT = 7  # SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: past the drive's cache
 
@@ -29,20 +31,28 @@ class Disk:
     """How files of one spool are written: durably or not, and with which mode.
 
     `sync` False gives up durability for speed: every rename stays atomic, but a power cut may
-    lose what was acknowledged. `file_mode` is the mode of every file made.
+    lose what was acknowledged. `file_mode` is the mode of every file made. `on` is what is
+    known of the file system that they are all on.
     """
 
-    def __init__(self, *, sync: bool = True, file_mode: int = 0o600) -> None:
+    def __init__(
+        self, *, sync: bool = True, file_mode: int = 0o600, on: FileSystem = UNKNOWN
+    ) -> None:
         self.sync = sync
         self.file_mode = file_mode
+        self.on = on
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a new file and force its bytes to disk; nothing is left of it on failure."""
+        """Write a new file and force its bytes to disk; nothing is left of it on failure.
+
+        Its name, and with it the file, lasts once the directory that it is moved into has been
+        committed.
+        """
         fd = create(path, os.O_WRONLY | os.O_EXCL, self.file_mode)
         try:
             try:
                 write_all(fd, data)
-                self._fsync(fd, path)
+                self._force(fd, path)
             finally:
                 os.close(fd)
         except BaseException:
@@ -61,9 +71,12 @@ class Disk:
             for path, data in files:
                 quick.write(path, data)
                 written.append(path)
-            if self.sync and written and not _sync_file_system(os.path.dirname(written[0])):
-                for path in written:
-                    self._sync_path(path, os.O_RDONLY)
+            if self.sync and written:
+                if self.on.syncs_as_one:
+                    _sync_file_system(os.path.dirname(written[0]))
+                else:
+                    for path in written:
+                        self._sync_path(path, os.O_RDONLY)
         except BaseException:
             for path in written:
                 discard(path)
@@ -81,8 +94,8 @@ class Disk:
             for staged, target in pairs:
                 _rename_exclusive(staged, target)
                 given.append((staged, target))
-            for directory in {os.path.dirname(target) for _, target in pairs}:
-                self.sync_dir(directory)
+            changed = [os.path.dirname(target) for _, target in given]
+            self.commit(*reversed(dict.fromkeys(reversed(changed))))  # by their last change
         except BaseException:
             for staged, target in given:
                 with contextlib.suppress(OSError):
@@ -95,38 +108,32 @@ class Disk:
         Raises FileExistsError, and leaves `staged`, if the name is taken.
         """
         _rename_exclusive(staged, target)  # the commit point for everyone who looks
-        self.sync_dir(os.path.dirname(target))  # and for a power cut
+        self.commit(os.path.dirname(target))  # and for a power cut
 
-    def move(self, source: str, target: str) -> None:
-        """Move a file to a free name in another directory; on return the move is durable.
+    def move(self, source: str, target: str) -> list[str]:
+        """Move a file to a free name in another directory; return what to `commit`, in order.
 
-        The target's directory is synced first: a power cut between the two may show the file
-        under both names, never under none. Raises FileExistsError, FileNotFoundError.
+        Raises FileExistsError, FileNotFoundError.
         """
         _rename_exclusive(source, target)
-        self.sync_dir(os.path.dirname(target))
-        self.sync_dir(os.path.dirname(source))
+        return _moved(source, target)
 
-    def take(self, source: str, target: str) -> None:
-        """Move a file into a directory that is the caller's alone; `commit_take` makes it last.
+    def take(self, source: str, target: str) -> list[str]:
+        """Move a file into a directory that is the caller's alone; return what to `commit`.
 
         One plain rename decides between all who want it: FileNotFoundError is another's win.
         """
         os.rename(source, target)
-
-    def commit_take(self, source: str, target: str) -> None:
-        """Make a `take` durable."""
-        self.sync_dir(os.path.dirname(target))
-        self.sync_dir(os.path.dirname(source))
+        return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
-        """Put a written file in the place of an older one; `sync_dir` makes it last."""
+        """Put a written file in the place of an older one; `commit` makes it last."""
         os.rename(staged, target)
 
     def remove(self, path: str) -> None:
         """Remove a file for good; one that is gone already is no error."""
         discard(path)
-        self.sync_dir(os.path.dirname(path))
+        self.commit(os.path.dirname(path))
 
     def make_dir(self, path: str, mode: int) -> None:
         """Make a directory, durably, with exactly this mode; one that exists is left alone."""
@@ -135,12 +142,25 @@ class Disk:
         except FileExistsError:
             return
         os.chmod(path, mode)
-        self.sync_dir(os.path.dirname(path) or ".")
+        self.commit(os.path.dirname(path) or ".")
 
-    def sync_dir(self, path: str) -> None:
-        """Force the names in a directory to disk. Raises NotDurable."""
-        if self.sync:
+    def commit(self, *directories: str) -> None:
+        """Force the names in these directories to disk, in this order. Raises NotDurable.
+
+        The last one is that which was changed last. Where all changes go through one log, its
+        commit is the commit of them all.
+        """
+        if not self.sync:
+            return
+        for path in directories[-1:] if self.on.has_one_log else dict.fromkeys(directories):
             self._sync_path(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _force(self, fd: int, path: str) -> None:
+        """Force a new file's bytes to disk, so that it is whole wherever its name will be."""
+        if self.sync and self.on.has_one_log:
+            _write_out(fd, path)
+        else:
+            self._fsync(fd, path)
 
     def _sync_path(self, path: str, flags: int) -> None:
         fd = os.open(path, flags | os.O_CLOEXEC)
@@ -161,6 +181,15 @@ class Disk:
             # After a failed fsync the kernel may drop the pages and report success next time
             # (fsyncgate, 2018): the data is not durable, and asking again would not make it so.
             raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
+
+
+def _moved(source: str, target: str) -> list[str]:
+    """The directories that a move changes, in the order in which they are to be committed.
+
+    The target's comes first: a power cut between the two may show the file under both names,
+    never under none.
+    """
+    return [os.path.dirname(target), os.path.dirname(source)]
 
 
 def create(path: str, flags: int, mode: int) -> int:
@@ -267,23 +296,27 @@ def _find_renameat2() -> ctypes._NamedFuncPointer | None:
 
 _renameat2 = _find_renameat2()
 
-_SYNCFS_REACHES_THE_DISK = {0xEF53, 0x58465342, 0x9123683E, 0x01021994}
-"""statfs(2) magic of ext4, XFS, btrfs and tmpfs; FUSE and NFS may leave it to the server."""
+
+def _write_out(fd: int, path: str) -> None:
+    """Write a file's bytes to where they belong, and wait for it, without committing anything.
+
+    A commit alone would do the same, and cost as much again as that of the rename which follows.
+    Left to the kernel the bytes would be written some time after the commit of the name: a power
+    cut in between shows an empty file.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    whole = (ctypes.c_int64(0), ctypes.c_int64(0))  # from the start to the end
+    if libc.sync_file_range(fd, *whole, _WAIT_WRITE_WAIT) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise NotDurable(f"{path}: cannot be made durable: {reason}")
 
 
-def _sync_file_system(directory: str) -> bool:
-    """Make all of a file system durable at once; False where that cannot be relied on.
+def _sync_file_system(directory: str) -> None:
+    """Make all of a file system durable at once.
 
     Raises NotDurable if the kernel tried and failed (it reports write errors since Linux 5.8).
     """
-    if not sys.platform.startswith("linux"):
-        return False
     libc = ctypes.CDLL(None, use_errno=True)
-    about = ctypes.create_string_buffer(256)  # struct statfs; f_type is its first long
-    if libc.statfs(os.fsencode(directory), about) != 0:
-        return False
-    if ctypes.c_ulong.from_buffer(about).value not in _SYNCFS_REACHES_THE_DISK:
-        return False
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if libc.syncfs(fd) != 0:
@@ -291,7 +324,6 @@ def _sync_file_system(directory: str) -> bool:
             raise NotDurable(f"{directory}: cannot be made durable: {reason}")
     finally:
         os.close(fd)
-    return True
 
 
 def _rename_exclusive(source: str, target: str) -> None:

@@ -21,8 +21,9 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, f"is {kind(found.st_mode)}, not a file", path)
         data = os.read(fd, min(found.st_size, limit) + 1)
-        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
-            data += more
+        if len(data) != found.st_size:  # it has changed, or is larger than the limit
+            while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
+                data += more
         return data, found
     finally:
         os.close(fd)

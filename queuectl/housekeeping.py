@@ -36,7 +36,8 @@ MTIME_TICK = 0.1
 class Housekeeper:
     """The periodic work of one worker, in a thread of its own.
 
-    `look(state, name)` is told of every waiting file for which `knows(state, name)` is false;
+    `look(state, name)` is told of every waiting file for which `knows(state, name)` is false,
+    after `look_ahead()` has read many of them in a quicker way;
     `recovered(count)` when jobs of dead workers were moved on;
     `each_round()` is called at every rescan and returns whether a watch is in place.
     """
@@ -46,6 +47,7 @@ class Housekeeper:
         spool: Spool,
         *,
         look: Callable[[State, str], None],
+        look_ahead: Callable[[], Iterator[int]],
         knows: Callable[[State, str], bool],
         each_round: Callable[[], bool],
         overflowed: threading.Event,
@@ -56,6 +58,7 @@ class Housekeeper:
         self.been_round = threading.Event()
         """Set once everything has been done once: scan, recovery, sweep."""
         self._look = look
+        self._look_ahead = look_ahead
         self._knows = knows
         self._each_round = each_round
         self._overflowed = overflowed
@@ -148,6 +151,11 @@ class Housekeeper:
         if self._mtimes.get(state) == mtime and not anew:
             return
         complete = mtime / 1e9 < before - MTIME_TICK
+        if state == "pending":  # not failed/: a drain would wait for a retry that is over
+            for _ in self._look_ahead():
+                anew = False  # what has just been read need not be read again
+                if self._closed:
+                    return
         for name in self.spool.names(state):
             if self._closed:
                 return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from itertools import islice
 
-from queuectl import clock, layout
+from queuectl import clock, layout, scout
 from queuectl.backlog import Backlog, Unready
 from queuectl.errors import QueuectlError
 from queuectl.job import State
@@ -29,7 +31,7 @@ class Intake:
             sight = self.spool.look(state, name)
             if isinstance(sight, Ready):
                 self.unready.forget(state, name)
-                self.backlog.add(state, name, sight.job)
+                self.backlog.add(state, name, sight)
                 return
             self.backlog.forget(state, name)
             quiet = self.spool.settings.last_good.quiet_period
@@ -47,6 +49,19 @@ class Intake:
     def knows(self, state: State, name: str) -> bool:
         """Whether a waiting file needs no look: it is known as a job, or watched as none."""
         return self.backlog.knows(state, name) or (state, name) in self.unready
+
+    def look_ahead(self) -> Iterator[int]:
+        """Have `pending/` read in another process, if many that are in it are not known.
+
+        Yields how many have been read, again and again, until all have been.
+        """
+        names = self.spool.names("pending")
+        unknown = (name for name in names if not self.knows("pending", name))
+        if scout.can_be_sent() and any(True for _ in islice(unknown, scout.MANY, None)):
+            count = 0
+            for jobs in scout.scout(self.spool):
+                self.backlog.add_all("pending", jobs)
+                yield (count := count + len(jobs))
 
     def look_at_what_is_new(self) -> None:
         """Look at all waiting files that nothing has told of."""

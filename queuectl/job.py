@@ -8,6 +8,7 @@ no float can hold) comes through every rewrite unchanged.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ STATES: tuple[State, ...] = get_args(State)
 Outcome = Literal["ok", "failed", "timeout", "lost", "cancelled", "interrupted"]
 
 ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_ID = re.compile(ID_PATTERN)
+_match_id = functools.lru_cache(1024)(re.compile(ID_PATTERN).fullmatch)  # asked often of a few
 _NOT_ID = re.compile("[^A-Za-z0-9._-]+")
 
 JobId = Annotated[str, Meta(pattern=f"^{ID_PATTERN}$")]
@@ -118,6 +119,10 @@ class Job(JobFields, frozen=True, kw_only=True):
     def next_attempt(self) -> int:
         """The number of the attempt that comes next: attempts are numbered on and on."""
         return len(self.history) + 1
+
+    def is_due(self, now: float) -> bool:
+        """Whether the job may run at a time, in seconds since the epoch."""
+        return self.run_at is None or parse_timestamp(self.run_at) <= now
 
     @property
     def last_attempt(self) -> Attempt | None:
@@ -236,7 +241,7 @@ def schema() -> dict[str, Any]:
 
 def is_id(text: str) -> bool:
     """Whether this may be a job's id."""
-    return _ID.fullmatch(text) is not None
+    return _match_id(text) is not None
 
 
 def check_id(text: str) -> str:

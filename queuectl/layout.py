@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import Final
@@ -29,6 +30,7 @@ LEFTOVER_SECONDS = 36 * 3600
 """How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
 
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
+_OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process makes such names
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
 _WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
@@ -63,51 +65,51 @@ class Layout:
 
     def entry(self, state: State, name: str) -> str:
         """The path of a file as it was listed in a state's directory."""
-        return os.path.join(self.states[state], name)
+        return f"{self.states[state]}/{name}"
 
     def job(self, state: State, job_id: str) -> str:
         """The path of a job that nobody has claimed."""
-        return os.path.join(self.states[state], check_id(job_id) + ".json")
+        return f"{self.states[state]}/{check_id(job_id)}.json"
 
     def reason(self, job_id: str) -> str:
         """The path of the reason why a file in `dead/` is no valid job."""
-        return os.path.join(self.states["dead"], check_id(job_id) + ".error")
+        return f"{self.states['dead']}/{check_id(job_id)}.error"
 
     def claims(self, worker: str) -> str:
         """The directory of a worker's claims."""
-        return os.path.join(self.processing, worker)
+        return f"{self.processing}/{worker}"
 
     def claim(self, worker: str, job_id: str, attempt: int, ending: str = "json") -> str:
         """The path of a claimed job, or of its `run` or `cancel` file."""
-        return os.path.join(self.processing, worker, f"{check_id(job_id)}.{attempt}.{ending}")
+        return f"{self.processing}/{worker}/{check_id(job_id)}.{attempt}.{ending}"
 
     def in_claims(self, worker: str, name: str) -> str:
         """The path of a file as it was listed among a worker's claims."""
-        return os.path.join(self.processing, worker, name)
+        return f"{self.processing}/{worker}/{name}"
 
     def in_logs(self, name: str) -> str:
         """The path of a file as it was listed in `logs/`."""
-        return os.path.join(self.logs, name)
+        return f"{self.logs}/{name}"
 
     def in_workers(self, name: str) -> str:
         """The path of a file as it was listed in `workers/`."""
-        return os.path.join(self.workers, name)
+        return f"{self.workers}/{name}"
 
     def log(self, job_id: str, attempt: int) -> str:
         """The path of an attempt's output."""
-        return os.path.join(self.logs, f"{check_id(job_id)}.{attempt}.log")
+        return f"{self.logs}/{check_id(job_id)}.{attempt}.log"
 
     def worker(self, name: str, ending: str) -> str:
         """The path of a worker's `json`, `lock`, `stop` or `log` file."""
-        return os.path.join(self.workers, f"{name}.{ending}")
+        return f"{self.workers}/{name}.{ending}"
 
     def staged(self) -> str:
         """A new path in `tmp/`."""
-        return os.path.join(self.tmp, f"{os.getpid()}.{os.urandom(8).hex()}")
+        return f"{self.tmp}/{os.getpid()}.{_OURS}.{next(_number)}"
 
     def relative(self, path: str) -> str:
         """A path as it is written in records: from the spool's own directory."""
-        return os.path.relpath(path, self.root)
+        return path.removeprefix(self.root + "/")
 
 
 def is_worker(name: str) -> bool:

@@ -50,11 +50,17 @@ class ClaimedPlace(Place, frozen=True):
     attempt: int
 
 
-class Ready(Struct, frozen=True):
-    """A file that is a job, under the id it asks for."""
+class Seen(Struct, frozen=True):
+    """A waiting job as it was seen: the id it asks for, and how many attempts it has had."""
+
+    id: str
+    attempts: int
+
+
+class Ready(Seen, frozen=True):
+    """A file that is a job, and its record."""
 
     job: Job
-    id: str
 
 
 class Unfit(Struct, frozen=True):
@@ -84,34 +90,33 @@ class Lookup:
 
     def claims(self, worker: str | None = None) -> Iterator[ClaimedPlace]:
         """List the claimed jobs, of one worker or of all."""
-        return self._claimed("json", worker)
+        return (place for place, ending in self.claim_files(worker) if ending == "json")
 
     def runs(self, worker: str | None = None) -> Iterator[ClaimedPlace]:
         """List the run files. One without its job is left of a command whose job was moved."""
-        return self._claimed("run", worker)
+        return (place for place, ending in self.claim_files(worker) if ending == "run")
 
-    def still_runs(self, job_id: str) -> bool:
-        """Whether a command of this job is alive: whether something holds a run file's lock.
-
-        A job that was moved out of `processing/` by hand may be waiting while it still runs.
-        """
-        for place in self.runs():
-            if place.id == job_id:
-                with contextlib.suppress(OSError):
-                    lock = try_lock(place.path)
-                    if lock is None:
-                        return True
-                    os.close(lock)
-        return False
-
-    def _claimed(self, ending: str, worker: str | None) -> Iterator[ClaimedPlace]:
+    def claim_files(
+        self, worker: str | None = None, *, but: str | None = None
+    ) -> Iterator[tuple[ClaimedPlace, str]]:
+        """List the files of the claims of one worker, or of all `but` one, with their endings."""
         for name in [worker] if worker else self.claimants():
+            if name == but:
+                continue
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 for file in os.listdir(self.layout.claims(name)):
-                    parts = layout.parse_claim(file)
-                    if parts and parts[2] == ending:
+                    if parts := layout.parse_claim(file):
                         path = self.layout.in_claims(name, file)
-                        yield ClaimedPlace("processing", parts[0], path, name, parts[1])
+                        yield ClaimedPlace("processing", parts[0], path, name, parts[1]), parts[2]
+
+    def is_held(self, run_file: str) -> bool:
+        """Whether something that a command started is alive: it holds the run file's lock."""
+        with contextlib.suppress(OSError):
+            lock = try_lock(run_file)
+            if lock is None:
+                return True
+            os.close(lock)
+        return False
 
     def claims_of(self, job_id: str, worker: str | None = None) -> list[ClaimedPlace]:
         """Return the claims of a job of exactly this id, by one worker or by all."""
@@ -227,23 +232,30 @@ class Lookup:
         """
         path = self.layout.entry(state, name)
         try:
-            job, found = self.read(path)
-            if self.trusted_owners is not None and found.st_uid not in self.trusted_owners:
-                raise InvalidJob(
-                    f"owned by uid {found.st_uid}, who is neither the worker's user, "
-                    "the spool's owner nor root"
-                )
-            # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
-            wanted = (job.id if state == "pending" else None) or layout.stem(name)
-            if not is_id(wanted):
-                raise InvalidJob("its name is no job id, and it has none inside")
+            return self.examine(path, state, name)
         except FileNotFoundError:
             return None
         except (InvalidJob, OSError) as error:
             if isinstance(error, OSError) and error.errno in _WAITS_FOR_OTHERS:
                 raise
             return _unfit(path, error)
-        return Ready(job, wanted)
+
+    def examine(self, path: str, state: State, name: str) -> Ready:
+        """Read a file that stands, or has just stood, as `name` in a state.
+
+        Raises InvalidJob, for a file from somebody whose jobs are not run too, and OSError.
+        """
+        job, found = self.read(path)
+        if self.trusted_owners is not None and found.st_uid not in self.trusted_owners:
+            raise InvalidJob(
+                f"owned by uid {found.st_uid}, who is neither the worker's user, "
+                "the spool's owner nor root"
+            )
+        # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
+        wanted = (job.id if state == "pending" else None) or layout.stem(name)
+        if not is_id(wanted):
+            raise InvalidJob("its name is no job id, and it has none inside")
+        return Ready(wanted, len(job.history), job)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:
         """Read a job record. Raises InvalidJob, OSError."""

@@ -102,6 +102,14 @@ def end(
     return True
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """Return a file's (device, inode); None if it is gone."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
 def _processes() -> Iterator[int]:
     me = os.getpid()
     for name in os.listdir("/proc"):

@@ -287,7 +287,7 @@ class Queue:
             count += self.spool.purge([place])
             if progress is not None:
                 progress(count)
-        self.spool.disk.sync_dir(self.spool.layout.states[state])
+        self.spool.disk.commit(self.spool.layout.states[state])
         return count
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
@@ -348,7 +348,7 @@ class Queue:
         path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
         with contextlib.suppress(FileExistsError):  # asked already
             self.spool.disk.write(path, b"")  # made in place: that is what its worker watches for
-        self.spool.disk.sync_dir(os.path.dirname(path))
+        self.spool.disk.commit(os.path.dirname(path))
 
     def _cancelled(self, claim: Claim) -> tuple[Job, State]:
         now = clock.now()

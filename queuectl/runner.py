@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import signal
 import stat
-import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec.structs import replace
 
-from queuectl import clock, process
+from queuectl import child, clock, process
+from queuectl.child import Child
 from queuectl.config import Settings
 from queuectl.fsio import create, make_locked, write_all
 from queuectl.fsread import kind
@@ -31,8 +31,8 @@ from queuectl.job import MAX_ERROR_CHARS, Attempt, Job, Outcome, Run
 from queuectl.recovery import cookie, encode
 from queuectl.spool import Claim, Spool
 
-LOCK_FD_FLOOR = 64
-"""The run file's least descriptor in the command, so that a shell's `exec 3>` does not hit it."""
+LOCK_FD = 64
+"""The run file's descriptor in the command: so high that a shell's `exec 3>` does not hit it."""
 
 _IN_THE_WAY = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 _OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -43,7 +43,7 @@ StopReason = Literal["cancelled", "interrupted"]
 
 
 class Control:
-    """A running command's ear: how other threads ask for its end."""
+    """The ear of a slot's commands, one after the other: how other threads ask for their end."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -57,6 +57,13 @@ class Control:
                 self.reason = reason
                 os.write(self._writer, b"!")
 
+    def reset(self) -> None:
+        """Be ready for the next command: what was asked of the last one is done with."""
+        with self._lock:
+            if self.reason is not None:
+                self.reason = None
+                os.read(self._reader, 1)
+
     def close(self) -> None:
         """Free the descriptors."""
         with self._lock:
@@ -69,8 +76,17 @@ class Control:
         return self._reader
 
 
-def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Control) -> Attempt:
+def run(
+    spool: Spool,
+    claim: Claim,
+    slot: int,
+    settings: Settings,
+    control: Control,
+    environment: Mapping[bytes, bytes] = os.environb,
+) -> Attempt:
     """Run a claimed job's command and return the history entry of its attempt.
+
+    Its environment is `environment`, the job's own variables over it, and ours over those.
 
     Whatever is wrong with the command is an outcome. Raises OSError only for trouble of ours
     before the command was started (disk full, no process to be had). A command whose end was
@@ -96,7 +112,7 @@ def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Cont
         if control.reason:
             entry = _conclude(entry, control.reason, None, None)
         else:
-            entry = _run(spool, claim, slot, settings, control, entry, log)
+            entry = _run(spool, claim, slot, settings, control, environment, entry, log)
     finally:
         os.close(log)
     return replace(entry, finished_at=clock.format_timestamp(clock.now()))
@@ -108,6 +124,7 @@ def _run(
     slot: int,
     settings: Settings,
     control: Control,
+    environment: Mapping[bytes, bytes],
     entry: Attempt,
     log: int,
 ) -> Attempt:
@@ -120,36 +137,35 @@ def _run(
         started_at=entry.started_at or "",
     )
     mark = cookie(claim.worker, claim.id, info)
-    run_file = _open_run_file(spool, claim)
+    run_path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
+    run_file = make_locked(run_path, spool.layout.staged(), spool.disk.file_mode)
     try:
         write_all(run_file, encode(info))
-        found = os.fstat(run_file)
         try:
-            command = _start(spool, claim, mark, run_file, log)
+            command = _start(spool, claim, environment, mark, run_file, log)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
                 raise
             return _not_started(entry, claim.job, error, log)
-        os.lseek(run_file, 0, os.SEEK_SET)
         with contextlib.suppress(OSError):  # for people who look; the marks do without
-            write_all(run_file, encode(replace(info, pid=command.pid)))
+            os.pwrite(run_file, encode(replace(info, pid=command.pid)), 0)
     finally:
         os.close(run_file)  # from here on the command's own copies hold the lock
-    marks = process.Marks(mark, (found.st_dev, found.st_ino), group=command.pid)
     timeout = claim.job.timeout or settings.timeout
     asked = _wait(command, timeout, control)
-    if asked:
+    if asked or command.has_failed():
+        # The leader is not reaped yet, so its group's number cannot be another's.
+        marks = process.Marks(mark, process.identity(run_path), group=command.pid)
         process.end(marks, settings.kill_grace, pause=time.sleep)
-    elif _status(command) != 0:
-        # The leader is dead but not reaped, so its group's number cannot be another's.
-        process.end(marks, settings.kill_grace, pause=time.sleep)
-    code = command.wait()
-    return _conclude(entry, asked, code, timeout)
+    return _conclude(entry, asked, command.reap(), timeout)
 
 
 def _open_log(path: str, mode: int) -> int:
     """Open an attempt's log. Whatever else stands in its place is not waited for or written to."""
-    fd = create(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK, mode)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+    with contextlib.suppress(FileExistsError):
+        return create(path, flags | os.O_EXCL, mode)
+    fd = create(path, flags, mode)
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         os.close(fd)
@@ -157,20 +173,15 @@ def _open_log(path: str, mode: int) -> int:
     return fd
 
 
-def _open_run_file(spool: Spool, claim: Claim) -> int:
-    path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
-    fd = make_locked(path, spool.layout.staged(), spool.disk.file_mode)
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, LOCK_FD_FLOOR)
-    finally:
-        os.close(fd)
-
-
 def _start(
-    spool: Spool, claim: Claim, mark: str, run_file: int, log: int
-) -> subprocess.Popen[bytes]:
+    spool: Spool,
+    claim: Claim,
+    environment: Mapping[bytes, bytes],
+    mark: str,
+    run_file: int,
+    log: int,
+) -> Child:
     job = claim.job
-    argv = ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command
     ours = {
         "QUEUECTL_SPOOL": spool.layout.root,
         "QUEUECTL_JOB_ID": claim.id,
@@ -178,16 +189,13 @@ def _start(
         process.RUN_VARIABLE: mark,
     }
     extra = {**(job.env or {}), **ours}.items()
-    environment = {**os.environb, **{os.fsencode(k): os.fsencode(v) for k, v in extra}}
-    return subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        cwd=job.cwd,
-        env=environment,
-        start_new_session=True,
-        pass_fds=(run_file,),
+    return child.start(
+        ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command,
+        {**environment, **{os.fsencode(k): os.fsencode(v) for k, v in extra}},
+        job.cwd,
+        output=log,
+        inherited=run_file,
+        inherited_as=LOCK_FD,
     )
 
 
@@ -205,9 +213,7 @@ def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attemp
     return replace(entry, exit_code=code, error=reason[:MAX_ERROR_CHARS])
 
 
-def _wait(
-    command: subprocess.Popen[bytes], timeout: float | None, control: Control
-) -> Outcome | None:
+def _wait(command: Child, timeout: float | None, control: Control) -> Outcome | None:
     """Wait for the command's own end without reaping it, or for a reason to end it."""
     deadline = None if timeout is None else clock.monotonic() + timeout
     ended = os.pidfd_open(command.pid) if hasattr(os, "pidfd_open") else None
@@ -224,23 +230,13 @@ def _wait(
                 left = min(left or _NO_PATIENCE_SECONDS, _NO_PATIENCE_SECONDS)
             patience = _LONGEST_POLL if left is None else min(left, _LONGEST_POLL)
             ready = {fd for fd, _ in poll.poll(patience * 1000 + 1)}
-            if ended in ready or (ended is None and command.poll() is not None):
+            if ended in ready or (ended is None and command.has_ended()):
                 return None
             if control.fileno() in ready:
                 return control.reason
     finally:
         if ended is not None:
             os.close(ended)
-
-
-def _status(command: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a command that has ended (non-zero for a signal), unreaped."""
-    if command.returncode is not None:
-        return command.returncode
-    if hasattr(os, "waitid"):
-        seen = os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
-        return seen.si_status if seen else 0
-    return command.wait()
 
 
 def _conclude(

@@ -9,16 +9,23 @@ import random
 import threading
 from collections.abc import Callable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from queuectl import clock, retry, runner
 from queuectl.config import Settings
-from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError, SpoolUnusable
+from queuectl.errors import (
+    ClaimLost,
+    InvalidJob,
+    NotDurable,
+    QueuectlError,
+    SpoolUnusable,
+    StillRuns,
+)
 from queuectl.fsio import discard
-from queuectl.fsread import stands
 from queuectl.intake import Intake
 from queuectl.job import Attempt, State
-from queuectl.lookup import Ready
+from queuectl.lookup import Ready, Seen
 from queuectl.runner import Control
 from queuectl.spool import Claim
 from queuectl.tally import Observer, Tally
@@ -30,10 +37,21 @@ SCAN_PATIENCE = 1.0
 """Seconds that slots give the first scan, so that what is most urgent is known when they start."""
 
 
+class Settled(Struct):
+    """A job whose outcome is written, and where it has gone; `owed` is yet to be committed."""
+
+    claim: Claim
+    entry: Attempt
+    target: State
+    seen: Ready
+    owed: list[str]
+    failure: NotDurable | None = None
+
+
 class Slots:
     """All slots of one worker, over one intake.
 
-    `released()` is called from a slot's thread whenever it has done with a job or has ended,
+    `released()` is called from a slot's thread when it finds nothing to do or has ended,
     `failed(error)` when one has ended by an error that nothing here can mend.
     """
 
@@ -58,10 +76,12 @@ class Slots:
         self._released = released
         self._failed = failed
         self._lock = threading.Lock()
+        self._controls: dict[int, Control] = {}
         self._running: dict[int, tuple[Claim, Control]] = {}  # by slot
         self._claiming: set[int] = set()
         self._stopping = False
         self._trouble = Trouble()
+        self._environment = dict(os.environb)  # as it is now: reading it costs as much as a fork
 
     def threads(self, may_start: threading.Event) -> list[threading.Thread]:
         """Make the slots' threads; each waits a while for `may_start` before its first job."""
@@ -96,46 +116,65 @@ class Slots:
                     control.stop("cancelled")
 
     def _work(self, number: int, may_start: threading.Event) -> None:
+        """Take one job after the other, from claim to settle.
+
+        What a settle owes the disk is committed together with the next claim, if there is one to
+        be made at once.
+        """
+        settled: Settled | None = None
+        self._controls[number] = Control()
         try:
             may_start.wait(SCAN_PATIENCE)
-            while (entry := self._backlog.take()) is not None:
-                self._trouble.wait_for_none()
-                if self._stopping:
+            while True:
+                entry = self._backlog.take(wait=settled is None, waiting=self._released)
+                if settled and (entry is None or self._trouble.is_there):
+                    self._make_last(settled)
+                    settled = None
+                elif entry is None:
                     return
-                if (claim := self._claim(number, *entry)) is not None:
-                    self._perform(number, claim)
-                self._released()
+                self._trouble.wait_for_none()
+                claim = None
+                if entry and not self._stopping:
+                    claim = self._claim(number, *entry, settled)
+                if settled:
+                    self._make_last(settled)
+                    settled = None
+                if claim:
+                    settled = self._perform(number, claim)
         except BaseException as error:  # a mistake of ours: leave, so that others recover the job
             self._failed(error)
         finally:
+            self._controls[number].close()
             with self._lock:
                 self.left -= 1
             self._released()
 
-    def _claim(self, number: int, state: State, name: str) -> Claim | None:
+    def _claim(
+        self, number: int, state: State, name: str, seen: Seen, settled: Settled | None
+    ) -> Claim | None:
+        """Claim a job, and with it commit what was settled before."""
+        owed = settled.owed if settled else []
         with self._lock:
             self._claiming.add(number)
+            runs_here = any(claim.id == seen.id for claim, _ in self._running.values())
         try:
-            sight = self.spool.look(state, name)
-            if not isinstance(sight, Ready):
-                self._intake.look(state, name)
-                return None
-            if sight.job.run_at and clock.parse_timestamp(sight.job.run_at) > clock.now():
-                self._backlog.add(state, name, sight.job)
-                return None
-            if self.spool.still_runs(sight.id):
-                self._unready.add(state, name)
-                return None
-            claim = self.spool.claim(self.worker, state, name, sight)
-            if claim is not None:
+            if runs_here:
+                raise StillRuns(f"job {seen.id} still runs")
+            claim = self.spool.claim(self.worker, state, name, seen, owed)
+            if claim:
+                owed.clear()
                 with self._lock:
-                    self._running[number] = claim, Control()
+                    self._running[number] = claim, self._controls[number]
             return claim
         except SpoolUnusable:
             raise
+        except StillRuns:
+            self._unready.add(state, name)
         except InvalidJob:
             self._intake.look(state, name)
         except (OSError, QueuectlError) as error:
+            if settled and isinstance(error, NotDurable):
+                settled.failure = error
             self._unready.add(state, name)  # to be looked at again
             self._trouble.pause(number, f"{name!r} cannot be claimed: {error}")
         finally:
@@ -143,35 +182,54 @@ class Slots:
                 self._claiming.discard(number)
         return None
 
-    def _perform(self, number: int, claim: Claim) -> None:
+    def _make_last(self, settled: Settled) -> None:
+        """Commit what was settled, unless it is already, and tell of it."""
+        try:
+            if settled.failure:  # asking again would not make it so
+                raise settled.failure
+            self.spool.disk.commit(*settled.owed)
+        except (OSError, NotDurable) as error:
+            self.observer.settle_failed()
+            log.error("job %s is settled, but %s", settled.claim.id, error)
+        self._clean_up(settled.claim)
+        self._tell(settled.claim, settled.entry, settled.target)
+        self.observer.settled(settled.entry, settled.target)
+        if settled.target == "failed":
+            self._backlog.add("failed", f"{settled.seen.id}.json", settled.seen)
+
+    def _perform(self, number: int, claim: Claim) -> Settled | None:
+        """Run a claimed job and settle it; what it owes the disk is left to the caller."""
         _, control = self._running[number]
         try:
             if self._stopping:
                 self.spool.release(claim)
-                return
-            self.heed_cancels()
+                return None
+            if self._is_cancelled(claim):
+                control.stop("cancelled")
             self.observer.claimed(claim.job)
-            entry = runner.run(self.spool, claim, number, self.settings(), control)
-            self._settle(number, claim, entry)
+            entry = runner.run(
+                self.spool, claim, number, self.settings(), control, self._environment
+            )
+            return self._settle(number, claim, entry)
         except (OSError, QueuectlError) as error:
-            self._back_off(number, claim, error)
+            return self._back_off(number, claim, error)
         finally:
             with self._lock:
                 del self._running[number]
-            control.close()
+            control.reset()
 
-    def _back_off(self, number: int, claim: Claim, error: Exception) -> None:
+    def _back_off(self, number: int, claim: Claim, error: Exception) -> Settled | None:
         """Give up a claim whose command could not be started through no fault of its own."""
         self._trouble.pause(number, f"job {claim.id} cannot be started: {error}")
         if self._is_cancelled(claim):
             entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
-            self._settle(number, claim, entry)
-            return
+            return self._settle(number, claim, entry)
         try:
             self._clean_up(claim)
             self.spool.release(claim)
         except (OSError, QueuectlError) as second:
             log.error("job %s cannot be put back yet: %s", claim.id, second)
+        return None
 
     def put_back_strays(self) -> None:
         """Put back what we hold and no slot runs: it could not be put back when it should."""
@@ -184,11 +242,11 @@ class Slots:
             with contextlib.suppress(OSError, QueuectlError):
                 self.spool.put_back(place)
 
-    def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
+    def _settle(self, number: int, claim: Claim, entry: Attempt) -> Settled | None:
         """Write the outcome, however long the disk refuses; the command is never run again."""
-        kept = claim.id
         if entry.outcome != "ok" and self._is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
+        owed: list[str] = []
         while True:
             try:
                 record, target = retry.conclude(
@@ -198,33 +256,22 @@ class Slots:
                     now=clock.now(),
                     draw=random.random(),
                 )
-                kept = self.spool.settle(claim, record, target)
+                kept = self.spool.settle(claim, record, target, owed=owed)
                 break
             except ClaimLost as error:
                 log.error("%s; its outcome, %s, is not written", error, entry.outcome)
                 self._clean_up(claim)
-                return
+                return None
             except (OSError, QueuectlError) as error:
                 self.observer.settle_failed()
-                if isinstance(error, NotDurable) and self._has_moved(claim):
-                    log.error("job %s is settled, but %s", claim.id, error)
-                    break
                 if self._trouble.given_up.is_set():
                     log.error("job %s is left to recovery: %s", claim.id, error)
                     self.tally.unsettled += 1
-                    return
+                    return None
                 self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
         self._trouble.is_over(number)
-        self._clean_up(claim)
-        self._tell(claim, entry, target)
-        self.observer.settled(entry, target)
-        if target == "failed":
-            self._backlog.add("failed", f"{kept}.json", record)
-
-    def _has_moved(self, claim: Claim) -> bool:
-        with contextlib.suppress(OSError):
-            return not stands(claim.path)
-        return False
+        seen = Ready(kept, len(record.history), record)
+        return Settled(claim, entry, target, seen, owed)
 
     def _is_cancelled(self, claim: Claim) -> bool:
         path = self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")

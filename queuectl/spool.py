@@ -12,18 +12,25 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
 
-from queuectl import layout
-from queuectl.config import SettingsFile, template
-from queuectl.errors import ClaimLost, IdTaken, InvalidJob, QueuectlError, SpoolUnusable
-from queuectl.fsio import Disk, discard, discard_tree, locked
-from queuectl.fsread import kind, same_file, stands
-from queuectl.job import Job, State, check_id, id_from_name, numbered
-from queuectl.lookup import UNCLAIMED, ClaimedPlace, Lookup, Place, Ready, Unfit, version_of
+from queuectl import clock, layout
+from queuectl.config import template
+from queuectl.delivery import Delivery
+from queuectl.errors import (
+    ClaimLost,
+    InvalidJob,
+    QueuectlError,
+    SpoolUnusable,
+    StillRuns,
+)
+from queuectl.fsio import Disk, discard, discard_tree
+from queuectl.fsread import same_file, stands
+from queuectl.job import Job, State, id_from_name, numbered
+from queuectl.lookup import UNCLAIMED, ClaimedPlace, Place, Seen, Unfit, version_of
 from queuectl.retry import resume
 
 _P = TypeVar("_P", bound=Place)
@@ -40,24 +47,12 @@ class Claim(Struct, frozen=True):
     path: str
 
 
-class Spool(Lookup):
+class Spool(Delivery):
     """A spool directory. Safe to use from several threads and by any number of processes."""
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self.settings = SettingsFile(self.layout)
-        self.disk = Disk(sync=self.settings.current().fsync, file_mode=self.dir_mode & 0o666)
         self._claiming = threading.Lock()
-
-    def make_directories(self) -> None:
-        """Make what is missing of the spool. Raises SpoolUnusable if a part is no directory.
-
-        A symbolic link is none: what is done in a spool stays in it.
-        """
-        for directory in self.layout.directories:
-            self.disk.make_dir(directory, self.dir_mode)
-            if not stat.S_ISDIR(os.lstat(directory).st_mode):
-                raise SpoolUnusable(f"{directory} is {kind(os.lstat(directory).st_mode)}")
 
     def check_private(self, *, allow_shared: bool) -> None:
         """See that nobody else may write to the spool, or trust all who may.
@@ -81,84 +76,25 @@ class Spool(Lookup):
                 "take the right away (chmod go-w) or trust them with --allow-shared"
             )
 
-    # -- publish ---------------------------------------------------------------------------
-
-    def stage(self, job: Job) -> str:
-        """Write a job under `tmp/`, durably, and return the path. Nothing is visible yet."""
-        staged = self.layout.staged()
-        self.disk.write(staged, job.encode())
-        return staged
-
-    def publish(self, job: Job, *, unique: bool) -> str:
-        """Make a new job visible in `pending/` and durable; return its id.
-
-        With `unique`, an id that somebody chose, it is refused if it stands in any state: the
-        lock makes looking and publishing one step among all who publish under chosen ids.
-        Raises IdTaken, NotDurable, OSError.
-        """
-        job_id = check_id(job.id or "")
-        staged = self.stage(job)
-        try:
-            with locked(self.layout.id_lock, self.disk.file_mode) if unique else _no_lock():
-                if unique:
-                    self.refuse_taken(job_id)
-                self.disk.publish(staged, self.layout.job("pending", job_id))
-        except FileExistsError:
-            raise IdTaken(f"job {job_id} exists already (pending)") from None
-        finally:
-            discard(staged)
-        return job_id
-
-    def publish_many(self, jobs: Iterable[tuple[Job, bool]]) -> list[str]:
-        """Make many new jobs durable and visible, in order, all or none; return their ids.
-
-        Each comes with whether its id is to be unique, as for `publish`. What raises while
-        they are taken from the iterable ends it before anything is visible. Raises IdTaken,
-        NotDurable, OSError.
-        """
-        ids: list[str] = []
-        chosen: set[str] = set()
-
-        def files() -> Iterator[tuple[str, bytes]]:
-            for job, unique in jobs:
-                job_id = check_id(job.id or "")
-                if unique:
-                    if job_id in chosen:
-                        raise IdTaken(f"job {job_id} stands in the input twice")
-                    chosen.add(job_id)
-                ids.append(job_id)
-                yield self.layout.staged(), job.encode()
-
-        staged = self.disk.write_many(files())
-        try:
-            with locked(self.layout.id_lock, self.disk.file_mode) if chosen else _no_lock():
-                for job_id in chosen:
-                    self.refuse_taken(job_id)
-                self.disk.publish_many(
-                    [(s, self.layout.job("pending", i)) for s, i in zip(staged, ids, strict=True)]
-                )
-        except FileExistsError as error:
-            raise IdTaken(f"{error.filename2} exists already") from None
-        finally:
-            for path in staged:
-                discard(path)
-        return ids
-
-    def refuse_taken(self, job_id: str) -> None:
-        """Raise IdTaken if a job of that id stands in any state."""
-        if places := self.places(job_id):
-            raise IdTaken(f"job {job_id} exists already ({places[0].state})")
-
     # -- claim -----------------------------------------------------------------------------
 
-    def claim(self, worker: str, state: State, name: str, sight: Ready) -> Claim | None:
-        """Take a waiting job to run it, as it was just seen; None if another was faster.
+    def claim(
+        self, worker: str, state: State, name: str, seen: Seen, owed: Sequence[str] = ()
+    ) -> Claim | None:
+        """Take a waiting job to run it; None if another was faster, or it is not as it was seen.
 
-        On return the claim is durable: its name alone tells owner, job and attempt.
-        Raises NotDurable, InvalidJob (changed in between), OSError; then nothing is claimed.
+        On return the claim is durable: its name alone tells owner, job and attempt. Directories
+        that are `owed` a commit get it with that of the claim, before it. Raises StillRuns,
+        NotDurable, InvalidJob, OSError; then nothing is claimed.
         """
-        job, path = sight.job, self.layout.entry(state, name)
-        return self._take(worker, state, path, sight.id, len(job.history), job.next_attempt)
+
+        def read(path: str) -> Job | None:
+            found = self.examine(path, state, name)
+            as_seen = (found.id, found.attempts) == (seen.id, seen.attempts)
+            return found.job if as_seen and found.job.is_due(clock.now()) else None
+
+        place = Place(state, seen.id, self.layout.entry(state, name))
+        return self._take(worker, place, seen.attempts + 1, read, owed, to_run=True)
 
     def hold(self, holder: str, place: Place) -> Claim | None:
         """Take a job to change or cancel it; None if it has just moved elsewhere.
@@ -171,45 +107,76 @@ class Spool(Lookup):
             attempts = len(self.read(place.path)[0].history)
         except FileNotFoundError:
             return None
-        over = 0 if place.state == "pending" else attempts
-        return self._take(holder, place.state, place.path, place.id, attempts, over)
+
+        def read(path: str) -> Job | None:
+            job, _ = self.read(path)
+            return job if len(job.history) == attempts else None
+
+        return self._take(holder, place, 0 if place.state == "pending" else attempts, read)
 
     def _take(
-        self, worker: str, state: State, source: str, wanted: str, attempts: int, attempt: int
+        self,
+        worker: str,
+        place: Place,
+        attempt: int,
+        read: Callable[[str], Job | None],
+        owed: Sequence[str] = (),
+        *,
+        to_run: bool = False,
     ) -> Claim | None:
-        """Claim a file that was seen with so many `attempts` behind it, for one of its own."""
+        """Claim a job for the attempt of a number, unless `read` does not find what was seen."""
+        with self._claiming:  # the slots of this process choose one after the other
+            taken = self._rename_into(worker, place, attempt)
+        if taken is None:
+            return None
+        job_id, target, changed, runs = taken
+        try:
+            if to_run and any(map(self.is_held, runs)):
+                raise StillRuns(f"job {job_id} still runs")
+            if (job := read(target)) is not None:
+                self.disk.commit(*owed, *changed)
+                job = job.evolve(id=job_id)
+                return Claim(worker, job_id, attempt, job, place.state, target)
+        except BaseException:
+            with contextlib.suppress(QueuectlError, OSError):
+                self._put_back(target, place.state, job_id)
+            raise
+        self._put_back(target, place.state, job_id)  # rewritten since we looked: look again
+        return None
+
+    def _rename_into(
+        self, worker: str, place: Place, attempt: int
+    ) -> tuple[str, str, list[str], list[str]] | None:
+        """Rename a job into a worker's directory, under an id that nobody else has.
+
+        Returns the id, the path, the directories to commit, and the run files of that id that
+        others have; None if the job is gone.
+        """
         # A job that has been claimed before owns its id: only one fresh from pending/ yields.
-        owners = UNCLAIMED if state in layout.FINISHED else UNCLAIMED[:-1]
+        owners = UNCLAIMED if place.state in layout.FINISHED else UNCLAIMED[:-1]
 
         def rivals(job_id: str, holder: str | None = worker) -> list[Place]:
             return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
 
-        with self._claiming:  # the slots of this process choose one after the other
-            job_id = _free_id(wanted, source, rivals)
-            target = self.layout.claim(worker, job_id, attempt)
-            try:
-                self.disk.take(source, target)
-            except FileNotFoundError:
-                if stands(source):
-                    raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
-                return None
-            # What others hold is looked at only now: before, they could still have taken
-            # another file under this id a moment later. Whoever sees the other's yields.
-            while any(_others(self.claims_of(job_id), target)):
-                job_id = _free_id(wanted, target, lambda each: rivals(each, None))
-                target, taken = self.layout.claim(worker, job_id, attempt), target
-                self.disk.take(taken, target)
+        job_id = _free_id(place.id, place.path, rivals)
+        target = self.layout.claim(worker, job_id, attempt)
         try:
-            self.disk.commit_take(source, target)
-            job, _ = self.read(target)
-        except BaseException:
-            with contextlib.suppress(QueuectlError, OSError):
-                self._put_back(target, state, job_id)
-            raise
-        if len(job.history) != attempts:  # rewritten in place since we looked: look again
-            self._put_back(target, state, job_id)
+            changed = self.disk.take(place.path, target)
+        except FileNotFoundError:
+            if stands(place.path):
+                raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
             return None
-        return Claim(worker, job_id, attempt, job.evolve(id=job_id), state, target)
+        # What others hold is looked at only now: before, they could still have taken
+        # another file under this id a moment later. Whoever sees the other's yields.
+        while True:
+            theirs = [file for file in self.claim_files(but=worker) if file[0].id == job_id]
+            claims = [other for other, ending in theirs if ending == "json"]
+            if not any(_others(claims, target)):
+                runs = [other.path for other, ending in theirs if ending == "run"]
+                return job_id, target, changed, runs
+            job_id = _free_id(place.id, target, lambda each: rivals(each, None))
+            target, before = self.layout.claim(worker, job_id, attempt), target
+            changed += self.disk.take(before, target)
 
     def release(self, claim: Claim) -> None:
         """Put a claimed job back as it was: it was never started."""
@@ -227,33 +194,37 @@ class Spool(Lookup):
 
     # -- settle ----------------------------------------------------------------------------
 
-    def settle(self, claim: Claim, job: Job, target: State) -> str:
+    def settle(
+        self, claim: Claim, job: Job, target: State, *, owed: list[str] | None = None
+    ) -> str:
         """Write the claimed job's new record and move it to its next state; return its id.
 
         Replacing the claimed file is the commit point: from then on the outcome stands, and
-        recovery only moves the job on. Raises ClaimLost, NotDurable, OSError; then the claim
-        still stands and settling may be tried again.
+        recovery only moves the job on. With `owed` the directories that are yet to be committed
+        are put there, and nothing may rely on the move until the caller has done so. Raises
+        ClaimLost, NotDurable, OSError; then the claim still stands and settling may be tried again.
         """
         if not stands(claim.path):
             raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
         staged = self.stage(job)
         try:
             self.disk.replace(staged, claim.path)
-        finally:
+        except BaseException:
             discard(staged)
-        return self._move_on(claim.path, target, claim.id)
+            raise
+        return self._move_on(claim.path, target, claim.id, owed)
 
     def pass_on(self, claim: Claim, target: State) -> str:
         """Move a claimed job, as its record stands, to a state; return the id it has there."""
         return self._move_on(claim.path, target, claim.id)
 
-    def _move_on(self, path: str, state: State, wanted: str) -> str:
-        """Move a claimed file to a state, never over another job; return the id it has there."""
+    def _move_on(self, path: str, state: State, wanted: str, owed: list[str] | None = None) -> str:
+        """Move a file to a state, never over another job; return the id it has there."""
         number, job_id = 1, wanted
         while True:
             target = self.layout.job(state, job_id)
             try:
-                self.disk.move(path, target)
+                changed = self.disk.move(path, target)
             except FileExistsError:
                 if same_file(path, target):  # two names of one file: the earlier one goes
                     self.disk.remove(path)
@@ -261,6 +232,10 @@ class Spool(Lookup):
                 number += 1
                 job_id = numbered(wanted, number)
             else:
+                if owed is None:
+                    self.disk.commit(*changed)
+                else:
+                    owed += changed
                 return job_id
 
     def reject(
@@ -280,7 +255,7 @@ class Spool(Lookup):
         kept = self.layout.job("dead", job_id)
         if seen is not None and version_of(os.lstat(kept)) != seen.version:
             with contextlib.suppress(FileExistsError):  # then it stays, and is told of as dead
-                self.disk.move(kept, path)
+                self.disk.commit(*self.disk.move(kept, path))
                 return None
         if job_id != name:
             reason += f" (dropped as {name!r})"
@@ -296,17 +271,6 @@ class Spool(Lookup):
         job_id = _free_id(place.id, place.path, self.places)
         self.disk.publish(place.path, self.layout.job(place.state, job_id))
         return job_id
-
-    def write_beside(self, path: str, data: bytes) -> None:
-        """Write a small file that is no job, whole or not at all, over an older one."""
-        staged = self.layout.staged()
-        self.disk.write(staged, data)
-        try:
-            self.disk.replace(staged, path)
-        except BaseException:
-            discard(staged)
-            raise
-        self.disk.sync_dir(os.path.dirname(path))
 
     # -- remove ----------------------------------------------------------------------------
 
@@ -363,11 +327,6 @@ def open_spool(root: str, *, create: bool) -> Spool:
             spool.disk.publish(staged, spool.layout.settings)
         discard(staged)
     return spool
-
-
-@contextlib.contextmanager
-def _no_lock() -> Iterator[None]:
-    yield
 
 
 def _others(places: Iterable[_P], path: str) -> Iterator[_P]:

@@ -46,6 +46,11 @@ class Trouble:
         with self._lock:
             self._pauses.pop(slot, None)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a slot is in trouble."""
+        return not self._none.is_set()
+
     def wait_for_none(self) -> None:
         """Wait until no slot is in trouble."""
         self._none.wait()

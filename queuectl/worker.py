@@ -71,6 +71,7 @@ class Worker:
         self._housekeeper = Housekeeper(
             spool,
             look=self._intake.look,
+            look_ahead=self._intake.look_ahead,
             knows=self._intake.knows,
             each_round=self._each_round,
             overflowed=self._wake.overflowed,
@@ -224,7 +225,7 @@ class Worker:
             self._fail(error)
 
     def _released(self) -> None:
-        """A slot has done with a job, or has ended: who drains, or is leaving, looks again."""
+        """A slot finds nothing to do, or has ended: who drains, or is leaving, looks again."""
         if self.drain or not self._slots.left:
             self._wake.notify()
 

@@ -56,4 +56,4 @@ def _retried(queue: Queue, ids: Iterable[str]) -> Iterator[int | str]:
 def _purged(queue: Queue, age: float) -> Iterator[int]:
     for place in queue.spool.older("dead", age):
         yield queue.spool.purge([place])
-    queue.spool.disk.sync_dir(queue.spool.layout.states["dead"])
+    queue.spool.disk.commit(queue.spool.layout.states["dead"])

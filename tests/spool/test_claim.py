@@ -186,7 +186,7 @@ def test_a_claim_that_is_not_durable_is_given_back(
         raise NotDurable("the disk refuses")
 
     drop("a.json")
-    monkeypatch.setattr(Disk, "commit_take", refuse)
+    monkeypatch.setattr(Disk, "commit", refuse)
     with pytest.raises(NotDurable):
         take("a.json")
     assert stands() == ["pending/a.json"]

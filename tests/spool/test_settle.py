@@ -120,12 +120,12 @@ def test_the_target_reaches_the_disk_before_the_source(
     spool: Spool, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    sync_dir = Disk.sync_dir
+    commit = Disk.commit
 
-    def noted(disk: Disk, path: str) -> None:
-        sync_dir(disk, path)
-        steps.append(os.path.relpath(path, spool.layout.root).split("/")[0])
+    def noted(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        steps.extend(os.path.relpath(path, spool.layout.root).split("/")[0] for path in paths)
 
-    monkeypatch.setattr(Disk, "sync_dir", noted)
+    monkeypatch.setattr(Disk, "commit", noted)
     spool.settle(claim, _over(claim), "completed")
     assert steps == ["done", "processing"]

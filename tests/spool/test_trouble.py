@@ -103,10 +103,10 @@ def test_a_settled_job_whose_move_is_not_durable_stays_settled(
 ) -> None:
     queue.enqueue(command, id="a", max_retries=1)
 
-    def moved(_: Disk, path: str) -> bool:
-        return f"/{directory}" in path and not _claims(queue)
+    def moved(_: Disk, *paths: str) -> bool:
+        return any(f"/{directory}" in path for path in paths) and not _claims(queue)
 
-    refuse(Disk, "sync_dir", BROKEN, when=moved)
+    refuse(Disk, "commit", BROKEN, when=moved)
     drain(queue)
     found = queue.get("a")
     assert (found.state, len(found.job.history)) == (state, 1 if command == "true" else 2)
@@ -116,8 +116,12 @@ def _claims(queue: Queue) -> bool:
     return any(True for _ in queue.spool.claims())
 
 
+def _is_of_a_claim(_: Disk, *paths: str) -> bool:
+    return any("/pending" in path for path in paths)
+
+
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
-@pytest.mark.parametrize("name", ["take", "commit_take"])
+@pytest.mark.parametrize("name", ["take", "commit"])
 def test_a_claim_that_fails_is_tried_again(
     queue: Queue,
     counted: Callable[[], int],
@@ -126,12 +130,12 @@ def test_a_claim_that_fails_is_tried_again(
     name: str,
     error: Exception,
 ) -> None:
-    refused = refuse(Disk, name, error, times=2)
+    refused = refuse(Disk, name, error, times=2, when=_is_of_a_claim)
     drain(queue)
     assert (len(refused), queue.get("a").state, counted()) == (2, "completed", 1)
 
 
-@pytest.mark.parametrize("name", ["_open_run_file", "_start"])
+@pytest.mark.parametrize("name", ["make_locked", "_start"])
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
 def test_a_command_that_cannot_be_started_for_our_trouble_is_started_later_uncounted(
     queue: Queue,
@@ -155,7 +159,7 @@ def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
     drain: Callable[..., Any],
     error: Exception,
 ) -> None:
-    refuse(runner, "_open_run_file", FULL)
+    refuse(runner, "make_locked", FULL)
     refuse(Spool, "release", error)
     drain(queue, deadline=10)
     assert (queue.get("a").state, counted()) == ("completed", 1)
@@ -167,7 +171,7 @@ def test_a_claim_that_can_neither_be_made_durable_nor_given_back_is_not_forgotte
     refuse: Callable[..., list[Any]],
     drain: Callable[..., Any],
 ) -> None:
-    refuse(Disk, "commit_take", BROKEN)
+    refuse(Disk, "commit", BROKEN, when=_is_of_a_claim)
     refuse(Disk, "move", FULL)
     drain(queue, deadline=10)
     assert (queue.get("a").state, counted()) == ("completed", 1)
@@ -209,9 +213,9 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
         order.append("claim")
         return claim(spool, *args)
 
-    def noted_settle(spool: Spool, *args: Any) -> Any:
+    def noted_settle(spool: Spool, *args: Any, **options: Any) -> Any:
         try:
-            kept = settle(spool, *args)
+            kept = settle(spool, *args, **options)
         except OSError:
             order.append("refused")
             raise
@@ -278,3 +282,43 @@ def test_a_worker_whose_settings_break_goes_on_with_the_last_good(
         worker.stop()
 
     assert work(queue, break_them).tally.ok == 1
+
+
+def test_a_settled_job_is_committed_before_the_next_command_starts(
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    commit, start = Disk.commit, runner._start
+
+    def noted_commit(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        order.extend(os.path.basename(path) for path in paths if path.endswith(("done", "pending")))
+
+    def noted_start(*args: Any) -> Any:
+        order.append("start")
+        return start(*args)
+
+    for _ in range(3):
+        queue.enqueue("true")
+    monkeypatch.setattr(Disk, "commit", noted_commit)
+    monkeypatch.setattr(runner, "_start", noted_start)
+    drain(queue, slots=1)
+    assert order == ["pending", "start", *["done", "pending", "start"] * 2, "done"]
+
+
+def test_a_settle_whose_commit_fails_with_that_of_the_next_claim_is_told_of(
+    queue: Queue,
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a", "b"):
+        queue.enqueue("true", id=name)
+
+    def both(_: Disk, *paths: str) -> bool:
+        return any(path.endswith("/done") for path in paths) and _is_of_a_claim(_, *paths)
+
+    refused = refuse(Disk, "commit", BROKEN, when=both)
+    drain(queue, slots=1)
+    assert (len(refused), queue.status().jobs["completed"]) == (1, 2)
+    assert "job a is settled, but cannot be made durable" in caplog.text

@@ -10,8 +10,8 @@ import pytest
 
 from queuectl import clock, job
 from queuectl.backlog import Backlog, Unready
-from queuectl.job import Job
-from queuectl.lookup import Unfit
+from queuectl.job import State
+from queuectl.lookup import Ready, Seen, Unfit
 
 NOW = 1_800_000_000.0
 
@@ -39,31 +39,38 @@ def backlog(clock_hand: Clock) -> Backlog:
     return Backlog()
 
 
-def _job(created: float = NOW, **fields: Any) -> Job:
+def _job(created: float = NOW, id: str = "a", **fields: Any) -> Ready:
     if "run_at" in fields:
         fields["run_at"] = clock.format_timestamp(fields["run_at"])
-    return job.build({"command": "true", "created_at": clock.format_timestamp(created), **fields})
+    stamp = clock.format_timestamp(created)
+    record = job.build({"command": "true", "created_at": stamp, **fields})
+    return Ready(id, len(record.history), record)
+
+
+def _take(backlog: Backlog) -> tuple[State, str] | None:
+    taken = backlog.take(wait=False)
+    return taken and taken[:2]
 
 
 def test_jobs_come_by_priority_and_then_by_age(backlog: Backlog) -> None:
     for name, created, priority in [("c", 3, 0), ("b", 2, 0), ("a", 9, 5), ("d", 1, -1)]:
         backlog.add("pending", name, _job(created, priority=priority))
-    assert [backlog.take() for _ in range(4)] == [("pending", name) for name in "abcd"]
+    assert [_take(backlog) for _ in range(4)] == [("pending", name) for name in "abcd"]
 
 
 def test_a_job_for_later_comes_when_its_time_has_come(backlog: Backlog, clock_hand: Clock) -> None:
     backlog.add("pending", "later", _job(1, run_at=NOW + 60, priority=9))
     backlog.add("pending", "now", _job(2))
-    assert (backlog.take(), backlog.scheduled()) == (("pending", "now"), 1)
+    assert (_take(backlog), backlog.scheduled()) == (("pending", "now"), 1)
     clock_hand.seconds += 60
-    assert backlog.take() == ("pending", "later")
+    assert _take(backlog) == ("pending", "later")
 
 
 def test_a_job_that_changed_comes_once_and_as_it_is_now(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job(1))
     backlog.add("pending", "b", _job(2))
     backlog.add("pending", "b", _job(2, priority=1))
-    assert [backlog.take(), backlog.take()] == [("pending", "b"), ("pending", "a")]
+    assert [_take(backlog), _take(backlog)] == [("pending", "b"), ("pending", "a")]
     assert backlog.is_idle(0)
 
 
@@ -71,19 +78,19 @@ def test_a_job_that_is_forgotten_does_not_come(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job(1))
     backlog.add("pending", "b", _job(2))
     backlog.forget("pending", "a")
-    assert backlog.take() == ("pending", "b")
+    assert _take(backlog) == ("pending", "b")
 
 
 def test_the_same_name_in_two_states_is_two_jobs(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job(1))
     backlog.add("failed", "a", _job(2))
-    assert [backlog.take(), backlog.take()] == [("pending", "a"), ("failed", "a")]
+    assert [_take(backlog), _take(backlog)] == [("pending", "a"), ("failed", "a")]
 
 
 def test_a_closed_backlog_gives_out_nothing(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job())
     backlog.close()
-    assert backlog.take() is None
+    assert _take(backlog) is None
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,20 @@ def test_a_worker_is_drained_while_jobs_are_only_scheduled(
     assert backlog.is_idle(0) is idle
 
 
+def test_a_job_comes_with_the_id_that_it_asks_for_and_its_attempts(backlog: Backlog) -> None:
+    history = [{"attempt": number, "outcome": "failed"} for number in (1, 2)]
+    backlog.add("pending", "a.json", _job(1, "b"))
+    backlog.add("failed", "a.json", _job(2, history=history))
+    assert backlog.take() == ("pending", "a.json", Seen("b", 0))
+    assert backlog.take() == ("failed", "a.json", Seen("a", 2))
+
+
+def test_who_does_not_wait_is_told_that_there_is_nothing(backlog: Backlog) -> None:
+    told: list[None] = []
+    assert backlog.take(wait=False, waiting=lambda: told.append(None)) is None
+    assert told == []
+
+
 def test_a_taker_that_waits_is_woken_by_a_new_job(
     backlog: Backlog, eventually: Callable[..., Any]
 ) -> None:
@@ -111,7 +132,7 @@ def test_a_taker_that_waits_is_woken_by_a_new_job(
     eventually(lambda: backlog.is_idle(1))
     backlog.add("pending", "a", _job())
     taker.join(20)
-    assert taken == [("pending", "a")]
+    assert taken == [("pending", "a", Seen("a", 0))]
 
 
 @pytest.mark.parametrize(

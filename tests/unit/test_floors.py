@@ -12,9 +12,10 @@ import queuectl
 
 PACKAGE = Path(queuectl.__file__).parent
 CORE = [
-    *("errors", "clock", "job", "retry", "fsio", "fsread", "process", "layout", "config", "lookup"),
-    *("spool", "recovery", "check", "report", "tail", "browse", "backlog", "wake", "runner"),
-    *("queue", "tally", "trouble", "intake", "slots", "housekeeping", "worker"),
+    *("errors", "clock", "job", "retry", "filesystem", "fsio", "fsread", "process", "layout"),
+    *("config", "lookup", "delivery", "spool", "recovery", "check", "report", "tail", "browse"),
+    *("backlog", "wake", "child", "runner", "queue", "tally", "trouble", "scout", "intake"),
+    *("slots", "housekeeping", "worker"),
 ]
 """From the ground up: a module may import those before it, and no other of ours."""
 FACES = sorted(
