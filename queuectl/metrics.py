@@ -230,11 +230,14 @@ def write(root: str, path: str) -> None:
     """Write what `render` returns to a file, whole or not at all: nobody ever reads a part.
 
     A name beside it that ends otherwise, for node_exporter reads all that end in `.prom`. A
-    symbolic link is followed. Raises InvalidInput for what is no file, OSError.
+    symbolic link is followed. Raises InvalidInput for what is no file, QueuectlError for no
+    directory, OSError.
     """
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise InvalidInput(f"{path} is no regular file, and would be replaced by one")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise QueuectlError(f"there is no directory {os.path.dirname(path)}")
     disk = Disk(sync=False, file_mode=_MODE)  # after a power cut it is written anew
     staged = f"{path}.{os.getpid()}.tmp"
     discard(staged)  # of one that died, whose number is ours now

@@ -69,8 +69,10 @@ def web(
             raise QueuectlError(MISSING) from None
         raise
 
-    if public_url is not None and not public_url.startswith(("http://", "https://")):
-        raise InvalidInput(f"{public_url!r} is not an address such as https://queue.example.org")
+    if public_url is not None and not guard.is_base(public_url):
+        raise InvalidInput(
+            f"{public_url!r} is no address such as https://queue.example.org, with nothing after it"
+        )
     secret = _token(token, none=no_token, private=guard.is_loopback(host) and not public_url)
     queue = shared.open_queue(context, spool, create=True)
     listener = server.bind(host, port)

@@ -171,6 +171,17 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or _address(host, "is_loopback")
 
 
+def is_base(url: str) -> bool:
+    """Whether an address is that of a host alone: no user, no path, no query."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    rest = (parts.username, parts.password, parts.path.strip("/"), parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and bool(host) and not any(rest)
+
+
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 

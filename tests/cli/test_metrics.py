@@ -163,7 +163,8 @@ class TestOutput:
 
     def test_a_directory_that_is_not_there(self, queuectl, settings, tmp_path):
         settings()
-        queuectl.error("metrics", "--output", str(tmp_path / "no" / "file"), code=1)
+        message = queuectl.error("metrics", "--output", str(tmp_path / "no" / "file"), code=1)
+        assert message == f"there is no directory {tmp_path}/no"
 
 
 # -- what a worker counts --------------------------------------------------------------------
