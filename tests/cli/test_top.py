@@ -351,6 +351,19 @@ def test_hostile_text_reaches_the_terminal_spelled_out(queuectl, spool, settings
     assert all("wide" not in line or line.rstrip().endswith("…") for line in screen.lines)
 
 
+def test_no_color_is_heeded(one_of_each, screen):
+    screen.open()
+    coloured = []
+    for prefix in ("", "NO_COLOR=1 "):
+        screen.run(f"{prefix}queuectl top")
+        screen.shows("[processing 1]", "dead 1")
+        seen = screen.tmux("capture-pane", "-e", "-p", "-t", "t")
+        coloured.append(any(f"\x1b[{code}m" in seen for code in (31, 32, 33, 36)))
+        screen.type("q")
+        screen.eventually(lambda: screen.ask("alternate_on") == "0")
+    assert coloured == [True, False]
+
+
 class TestLeaving:
     @pytest.fixture
     def before(self, settings, screen):

@@ -278,6 +278,17 @@ def test_the_stream_of_a_job_that_is_none_is_refused(
     assert listen(address, "/events?job=..%2Fx").answer.status == 404
 
 
+def test_a_probe_asks_without_a_token(
+    queue: Queue, serve: Callable[..., Any], worker: Callable[..., Any], eventually: Any
+) -> None:
+    address = serve()[0].partition("?")[0]
+    assert status(address, "/healthz") == 200
+    queue.enqueue("exec sleep 300", id="due")
+    eventually(lambda: status(address, "/healthz") == 503)
+    worker()
+    eventually(lambda: status(address, "/healthz") == 200)
+
+
 def test_many_retries_on_an_open_page_keep_its_watch(
     queue: Queue, serve: Callable[..., Any], listen: Callable[..., Stream]
 ) -> None:
