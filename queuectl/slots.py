@@ -78,7 +78,7 @@ class Slots:
         self._lock = threading.Lock()
         self._controls: dict[int, Control] = {}
         self._running: dict[int, tuple[Claim, Control]] = {}  # by slot
-        self._claiming: set[int] = set()
+        self._claiming: dict[int, str] = {}  # by slot, the id
         self._stopping = False
         self._trouble = Trouble()
         self._environment = dict(os.environb)  # as it is now: reading it costs as much as a fork
@@ -155,14 +155,17 @@ class Slots:
         """Claim a job, and with it commit what was settled before."""
         owed = settled.owed if settled else []
         with self._lock:
-            self._claiming.add(number)
-            runs_here = any(claim.id == seen.id for claim, _ in self._running.values())
+            ours = [*self._claiming.values(), *(claim.id for claim, _ in self._running.values())]
+            self._claiming[number] = seen.id
         try:
-            if runs_here:
+            if seen.id in ours:
                 raise StillRuns(f"job {seen.id} still runs")
             claim = self.spool.claim(self.worker, state, name, seen, owed)
             if claim:
                 owed.clear()
+                if not claim.job.is_due(clock.now()):  # put off since it was seen
+                    self.spool.release(claim)
+                    return None
                 with self._lock:
                     self._running[number] = claim, self._controls[number]
             return claim
@@ -179,7 +182,7 @@ class Slots:
             self._trouble.pause(number, f"{name!r} cannot be claimed: {error}")
         finally:
             with self._lock:
-                self._claiming.discard(number)
+                del self._claiming[number]
         return None
 
     def _make_last(self, settled: Settled) -> None:
@@ -248,11 +251,12 @@ class Slots:
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
         owed: list[str] = []
         while True:
+            current = self.spool.settings.last_good if entry.outcome == "ok" else self.settings()
             try:
                 record, target = retry.conclude(
                     claim.job,
                     entry,
-                    self.settings().retry_policy,
+                    current.retry_policy,
                     now=clock.now(),
                     draw=random.random(),
                 )

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from queuectl import clock, layout
+from queuectl import layout
 from queuectl.config import template
 from queuectl.delivery import Delivery
 from queuectl.errors import (
@@ -91,7 +91,7 @@ class Spool(Delivery):
         def read(path: str) -> Job | None:
             found = self.examine(path, state, name)
             as_seen = (found.id, found.attempts) == (seen.id, seen.attempts)
-            return found.job if as_seen and found.job.is_due(clock.now()) else None
+            return found.job if as_seen else None
 
         place = Place(state, seen.id, self.layout.entry(state, name))
         return self._take(worker, place, seen.attempts + 1, read, owed, to_run=True)
@@ -155,10 +155,15 @@ class Spool(Delivery):
         # A job that has been claimed before owns its id: only one fresh from pending/ yields.
         owners = UNCLAIMED if place.state in layout.FINISHED else UNCLAIMED[:-1]
 
-        def rivals(job_id: str, holder: str | None = worker) -> list[Place]:
-            return [*self.unclaimed(job_id, owners), *self.claims_of(job_id, holder)]
+        def free_id(path: str, claims: Callable[[str], Iterable[Place]]) -> str:
+            return _free_id(place.id, path, lambda i: [*self.unclaimed(i, owners), *claims(i)])
 
-        job_id = _free_id(place.id, place.path, rivals)
+        def ours(job_id: str) -> Iterator[Place]:
+            path = self.layout.claim(worker, job_id, attempt)
+            if stands(path):
+                yield Place("processing", job_id, path)
+
+        job_id = free_id(place.path, ours)
         target = self.layout.claim(worker, job_id, attempt)
         try:
             changed = self.disk.take(place.path, target)
@@ -174,7 +179,7 @@ class Spool(Delivery):
             if not any(_others(claims, target)):
                 runs = [other.path for other, ending in theirs if ending == "run"]
                 return job_id, target, changed, runs
-            job_id = _free_id(place.id, target, lambda each: rivals(each, None))
+            job_id = free_id(target, self.claims_of)
             target, before = self.layout.claim(worker, job_id, attempt), target
             changed += self.disk.take(before, target)
 

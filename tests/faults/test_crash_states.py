@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from faults.harness.strace import transcript
 from faults.harness.sweep import Bench
 
 from queuectl import Queue, fsio
-from queuectl.lookup import Lookup, Ready, Unfit
+from queuectl.lookup import Lookup, Ready
 from queuectl.recovery import Holder
 from queuectl.spool import open_spool
 
@@ -107,23 +107,8 @@ def judge(bench: Bench, effects: Effects, model: Model, most: int = MOST) -> Ver
         state.build(bench.root)
         nameless += bool(state.nameless)
         wrong += [f"{bench.operation.name}, {state.describe(effects)}: {line}"
-                  for line in _after(bench, state.acked, state.nameless)]  # fmt: skip
+                  for line in bench.judge(state.acked, state.nameless)]  # fmt: skip
     return Verdict(len(found), len(tried), nameless, wrong)
-
-
-def _after(bench: Bench, acked: bool, nameless: Sequence[bytes]) -> Iterator[str]:
-    if bench.operation.not_jobs:
-        _reject_as_a_worker_would(bench.root)
-    yield from bench.judge(acked, nameless)
-
-
-def _reject_as_a_worker_would(root: Path) -> None:
-    """Files in `pending/` that are no jobs are left to the workers' scan, not to recovery."""
-    spool = open_spool(str(root), create=True)
-    for name in list(Lookup.names(spool, "pending")):
-        sight = spool.look("pending", name)
-        if isinstance(sight, Unfit):
-            spool.reject(spool.layout.entry("pending", name), sight.reason)
 
 
 @each_operation
@@ -164,7 +149,7 @@ def test_nor_does_a_second_cut_while_the_first_is_recovered(
             wrong += [
                 f"{operation.name}, {first.describe(effects)}; then {second.describe(recovery)}: "
                 f"{line}"
-                for line in _after(bench, first.acked, [*first.nameless, *second.nameless])
+                for line in bench.judge(first.acked, [*first.nameless, *second.nameless])
             ]
 
     figures(f"crash states of a recovery, {model.name}", states=tried, violations=len(wrong))

@@ -259,6 +259,7 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
     keeper = Housekeeper(
         queue.spool,
         look=lambda _, name: looks.append(name),
+        look_ahead=lambda: iter(()),
         knows=lambda *_: False,
         each_round=lambda: True,
         overflowed=threading.Event(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
+from queuectl.spool import Spool
 from queuectl.worker import Tally
 
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -230,3 +232,19 @@ def _drain_at(path: str) -> int:
     from queuectl.worker import Worker
 
     return Worker(Queue(path).spool, 2, drain=True).run().ok
+
+
+def test_a_job_that_is_put_off_as_it_is_claimed_waits(
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = queue.get(queue.enqueue("true", id="a")).path
+    claim = Spool.claim
+
+    def put_off_first(*args: Any) -> Any:
+        record = json.loads(Path(path).read_text())
+        Path(path).write_text(json.dumps({**record, "run_at": "2099-01-01T00:00:00Z"}))
+        return claim(*args)
+
+    monkeypatch.setattr(Spool, "claim", put_off_first)
+    tally = drain(queue)
+    assert (tally.scheduled, queue.get("a").state, queue.get("a").job.history) == (1, "pending", [])

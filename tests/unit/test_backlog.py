@@ -39,12 +39,12 @@ def backlog(clock_hand: Clock) -> Backlog:
     return Backlog()
 
 
-def _job(created: float = NOW, id: str = "a", **fields: Any) -> Ready:
+def _job(created: float = NOW, job_id: str = "a", **fields: Any) -> Ready:
     if "run_at" in fields:
         fields["run_at"] = clock.format_timestamp(fields["run_at"])
     stamp = clock.format_timestamp(created)
     record = job.build({"command": "true", "created_at": stamp, **fields})
-    return Ready(id, len(record.history), record)
+    return Ready(job_id, len(record.history), record)
 
 
 def _take(backlog: Backlog) -> tuple[State, str] | None:

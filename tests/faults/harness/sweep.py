@@ -10,24 +10,41 @@ from typing import NamedTuple
 
 from faults.harness.disks import LoopDisk
 from faults.harness.effects import Effects
-from faults.harness.invariants import tags_of, violations
+from faults.harness.invariants import survey, tags_of, tree, violations
 from faults.harness.operations import BYSTANDERS, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
+from queuectl.lookup import Lookup, Unfit
+from queuectl.spool import open_spool
+
 
 class Result(NamedTuple):
-    """What a sweep tried and found."""
+    """What a sweep tried and found; `nameless` counts what was lost and is excused."""
 
     points: int
     violations: list[str]
+    nameless: int = 0
 
 
 class Bench:
-    """A place where one operation is broken again and again, from the same start."""
+    """A place where one operation is broken again and again, from the same start.
 
-    def __init__(self, operation: Operation, directory: Path, disk: LoopDisk | None = None) -> None:
+    With `renames_tear`, half of what a call has changed may be on the disk when its power is cut;
+    then, and only if the operation was not acknowledged, what it is about may have lost its name.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        directory: Path,
+        disk: LoopDisk | None = None,
+        *,
+        renames_tear: bool = False,
+    ) -> None:
         self.operation = operation
         self._disk = disk
+        self._renames_tear = renames_tear
+        self._nameless = 0
         self._template = directory / "template"
         self._log = directory / "strace.log"
         self._acks = directory / "acks"
@@ -46,12 +63,13 @@ class Bench:
     def sweep(self, calls: list[Call], fault: str) -> Result:
         """Break each of the calls by `fault`; with a disk, cut its power after each."""
         found = []
+        self._nameless = 0
         for call in calls:
             self._place(self._template)
             end = run_with(self._act, call, fault, self._log)
             found += [f"{self.operation.name}, {fault} at {call.text}: {line}"
                       for line in self._judge(end)]  # fmt: skip
-        return Result(len(calls), found)
+        return Result(len(calls), found, self._nameless)
 
     def plain(self) -> Result:
         """Do the operation unbroken; with a disk, cut its power then."""
@@ -73,6 +91,8 @@ class Bench:
         they may be absent, whatever the operation says.
         """
         operation = self.operation
+        if operation.not_jobs:
+            _reject_as_a_worker_would(self.root)
         expected = operation.acked if acked else operation.cut
         allowed = {tag: {state} for tag, state in BYSTANDERS.items()} | dict(expected)
         for tag in tags_of(nameless):
@@ -98,8 +118,30 @@ class Bench:
             yield "it crashed"
         acked = self._acks.exists() and self._acks.stat().st_size > 0
         if self._disk:
+            if self._renames_tear:
+                self._disk.write_some_back()
             self._disk.cut_power()
-        yield from self.judge(acked)
+        nameless = list(self._lost()) if self._renames_tear and not acked else []
+        self._nameless += bool(nameless)
+        yield from self.judge(acked, nameless)
+
+    def _lost(self) -> Iterator[bytes]:
+        """Those files that the operation is about which have no name any more."""
+        left, jobs = set(tree(self.root).values()), survey(self.root)[0]
+        for data in tree(self._template).values():
+            if data in self.operation.not_jobs.values() and data not in left:
+                yield data
+            if (tags_of([data]) & self.operation.cut.keys()) - jobs.keys():
+                yield data
+
+
+def _reject_as_a_worker_would(root: Path) -> None:
+    """Files in `pending/` that are no jobs are left to the workers' scan, not to recovery."""
+    spool = open_spool(str(root), create=True)
+    for name in list(Lookup.names(spool, "pending")):
+        sight = spool.look("pending", name)
+        if isinstance(sight, Unfit):
+            spool.reject(spool.layout.entry("pending", name), sight.reason)
 
 
 Figures = Callable[[str, Result], None]
