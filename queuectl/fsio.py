@@ -142,7 +142,7 @@ class Disk:
         except FileExistsError:
             return
         os.chmod(path, mode)
-        self.commit(os.path.dirname(path) or ".")
+        self.commit(path, os.path.dirname(path) or ".")
 
     def commit(self, *directories: str) -> None:
         """Force the names in these directories to disk, in this order. Raises NotDurable.
@@ -155,6 +155,16 @@ class Disk:
         for path in directories[-1:] if self.on.has_one_log else dict.fromkeys(directories):
             self._sync_path(path, os.O_RDONLY | os.O_DIRECTORY)
 
+    def commit_later(self, *directories: str) -> list[str]:
+        """Begin a commit, and return the directories with which it is to be ended later.
+
+        Where directories reach the disk one by one, all but the last must do so now: a change
+        to come might otherwise be there before them. Raises NotDurable.
+        """
+        later = 0 if self.on.has_one_log else len(directories) - 1
+        self.commit(*directories[:later])
+        return list(directories[later:])
+
     def _force(self, fd: int, path: str) -> None:
         """Force a new file's bytes to disk, so that it is whole wherever its name will be."""
         if self.sync and self.on.has_one_log:
@@ -163,7 +173,10 @@ class Disk:
             self._fsync(fd, path)
 
     def _sync_path(self, path: str, flags: int) -> None:
-        fd = os.open(path, flags | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
         try:
             self._fsync(fd, path)
         finally:

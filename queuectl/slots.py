@@ -23,6 +23,7 @@ from queuectl.errors import (
     StillRuns,
 )
 from queuectl.fsio import discard
+from queuectl.fsread import stands
 from queuectl.intake import Intake
 from queuectl.job import Attempt, State
 from queuectl.lookup import Ready, Seen
@@ -177,6 +178,7 @@ class Slots:
             self._intake.look(state, name)
         except (OSError, QueuectlError) as error:
             if settled and isinstance(error, NotDurable):
+                self.observer.settle_failed()
                 settled.failure = error
             self._unready.add(state, name)  # to be looked at again
             self._trouble.pause(number, f"{name!r} cannot be claimed: {error}")
@@ -192,7 +194,6 @@ class Slots:
                 raise settled.failure
             self.spool.disk.commit(*settled.owed)
         except (OSError, NotDurable) as error:
-            self.observer.settle_failed()
             log.error("job %s is settled, but %s", settled.claim.id, error)
         self._clean_up(settled.claim)
         self._tell(settled.claim, settled.entry, settled.target)
@@ -249,7 +250,7 @@ class Slots:
         """Write the outcome, however long the disk refuses; the command is never run again."""
         if entry.outcome != "ok" and self._is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
-        owed: list[str] = []
+        kept, owed, failure = claim.id, list[str](), None
         while True:
             current = self.spool.settings.last_good if entry.outcome == "ok" else self.settings()
             try:
@@ -268,6 +269,9 @@ class Slots:
                 return None
             except (OSError, QueuectlError) as error:
                 self.observer.settle_failed()
+                if isinstance(error, NotDurable) and self._has_moved(claim):
+                    failure = error
+                    break
                 if self._trouble.given_up.is_set():
                     log.error("job %s is left to recovery: %s", claim.id, error)
                     self.tally.unsettled += 1
@@ -275,7 +279,12 @@ class Slots:
                 self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
         self._trouble.is_over(number)
         seen = Ready(kept, len(record.history), record)
-        return Settled(claim, entry, target, seen, owed)
+        return Settled(claim, entry, target, seen, owed, failure)
+
+    def _has_moved(self, claim: Claim) -> bool:
+        with contextlib.suppress(OSError):
+            return not stands(claim.path)
+        return False
 
     def _is_cancelled(self, claim: Claim) -> bool:
         path = self.spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")

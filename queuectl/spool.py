@@ -207,7 +207,7 @@ class Spool(Delivery):
         Replacing the claimed file is the commit point: from then on the outcome stands, and
         recovery only moves the job on. With `owed` the directories that are yet to be committed
         are put there, and nothing may rely on the move until the caller has done so. Raises
-        ClaimLost, NotDurable, OSError; then the claim still stands and settling may be tried again.
+        ClaimLost, NotDurable, OSError; if the claim still stands, settling may be tried again.
         """
         if not stands(claim.path):
             raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
@@ -240,7 +240,7 @@ class Spool(Delivery):
                 if owed is None:
                     self.disk.commit(*changed)
                 else:
-                    owed += changed
+                    owed += self.disk.commit_later(*changed)
                 return job_id
 
     def reject(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,11 +18,11 @@ import pytest
 from faults.harness.crash_states import JOURNALLED, UNJOURNALLED, Model, sample, states
 from faults.harness.effects import Effects
 from faults.harness.invariants import PAYLOAD, recovered
-from faults.harness.operations import OPERATIONS, Operation, claim_and_settle
+from faults.harness.operations import OPERATIONS, Operation, claim, claim_and_settle, settle
 from faults.harness.strace import transcript
 from faults.harness.sweep import Bench
 
-from queuectl import Queue, fsio
+from queuectl import Queue, filesystem, fsio
 from queuectl.lookup import Lookup, Ready
 from queuectl.recovery import Holder
 from queuectl.spool import open_spool
@@ -58,6 +57,15 @@ def _leave_a_claim(root: Path) -> None:
     os.close(holder._lock)
 
 
+def _settle_with_the_next_claim(root: Path, ack: Callable[[str], None]) -> None:
+    """As a slot does it: what a settle owes is committed with the claim that follows."""
+    spool = open_spool(str(root), create=False)
+    holder = Holder(spool)
+    owed = settle(spool, claim(spool, holder.name, "waits"), "ok", later=True)
+    claim(spool, holder.name, "fails", owed)
+    ack("claimed")
+
+
 ENDS = {"dropped": {"pending", "failed", "completed"}}
 MORE_OPERATIONS = [
     Operation("settle a dropped job", claim_and_settle("dropped", "ok"), ENDS,
@@ -70,6 +78,9 @@ MORE_OPERATIONS = [
               {"fails": {"failed"}}),
     Operation("settle the last retry", claim_and_settle("fails", "cancelled"),
               {"fails": {"failed", "dead"}}, {"fails": {"dead"}}),
+    Operation("settle with the next claim", _settle_with_the_next_claim,
+              {"waits": {"pending", "failed", "completed"}, "fails": {"failed"}},
+              {"waits": {"completed"}, "fails": {"failed"}}),
     Operation("cancel a claimed job", lambda root, ack: ack(Queue(root).cancel("waits")),
               {"waits": {"failed", "dead"}}, {"waits": {"dead"}}, prepare=_leave_a_claim),
 ]  # fmt: skip
@@ -77,9 +88,18 @@ ALL = [*OPERATIONS, *MORE_OPERATIONS]
 OPERATION = {each.name: each for each in ALL}
 
 each_operation = pytest.mark.parametrize("operation", ALL, ids=lambda each: each.name)
+SHORTCUTS = JOURNALLED._replace(name="journalled, with shortcuts")
+"""The same file system, and queuectl knows that it keeps one log."""
 each_model = pytest.mark.parametrize(
-    "model", [JOURNALLED, UNJOURNALLED], ids=lambda each: each.name
+    "model", [JOURNALLED, UNJOURNALLED, SHORTCUTS], ids=lambda each: each.name
 )
+
+
+@pytest.fixture(autouse=True)
+def _what_is_known(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = request.node.callspec.params.get("model") if hasattr(request.node, "callspec") else None
+    known = filesystem.FileSystem(syncs_as_one=True, has_one_log=model is SHORTCUTS)
+    monkeypatch.setattr(filesystem, "about", lambda _: known)
 
 
 @pytest.fixture
@@ -157,23 +177,13 @@ def test_nor_does_a_second_cut_while_the_first_is_recovered(
     assert wrong == []
 
 
-_fsync = fsio.Disk._fsync
+def _nothing(*_: object) -> None:
+    pass
 
 
-def _no_file_fsync(disk: fsio.Disk, fd: int, path: str) -> None:
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        _fsync(disk, fd, path)
-
-
-def _no_directory_fsync(disk: fsio.Disk, fd: int, path: str) -> None:
-    if not stat.S_ISDIR(os.fstat(fd).st_mode):
-        _fsync(disk, fd, path)
-
-
-def _source_synced_first(disk: fsio.Disk, source: str, target: str) -> None:
+def _source_first(disk: fsio.Disk, source: str, target: str) -> list[str]:
     fsio._rename_exclusive(source, target)
-    disk.sync_dir(os.path.dirname(source))
-    disk.sync_dir(os.path.dirname(target))
+    return [os.path.dirname(source), os.path.dirname(target)]
 
 
 def _never_superseded(spool: Lookup, place: object, job: object) -> bool:
@@ -183,13 +193,13 @@ def _never_superseded(spool: Lookup, place: object, job: object) -> bool:
 @pytest.mark.parametrize(
     ("where", "name", "mistake", "operation", "model", "sign"),
     [
-        (fsio.Disk, "_fsync", _no_file_fsync, "publish", JOURNALLED, "torn"),
-        (fsio.Disk, "_fsync", _no_file_fsync, "settle to done", JOURNALLED, "torn"),
-        (fsio.Disk, "_fsync", _no_file_fsync, "publish", UNJOURNALLED, "torn"),
-        (fsio.Disk, "_fsync", _no_directory_fsync, "publish", JOURNALLED, "new is absent"),
-        (fsio.Disk, "_fsync", _no_directory_fsync, "publish", UNJOURNALLED, "new is absent"),
-        (fsio.Disk, "_fsync", _no_directory_fsync, "settle to done", UNJOURNALLED, "is pending"),
-        (fsio.Disk, "move", _source_synced_first, "settle to done", UNJOURNALLED, "is absent"),
+        (fsio.Disk, "_force", _nothing, "publish", JOURNALLED, "torn"),
+        (fsio.Disk, "_force", _nothing, "settle to done", JOURNALLED, "torn"),
+        (fsio.Disk, "_force", _nothing, "publish", UNJOURNALLED, "torn"),
+        (fsio.Disk, "commit", _nothing, "publish", JOURNALLED, "new is absent"),
+        (fsio.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
+        (fsio.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
+        (fsio.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
         (Lookup, "superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
@@ -211,6 +221,6 @@ def test_what_the_journal_keeps_in_order_hides_a_wrong_order_of_fsyncs(
 ) -> None:
     """Why two models are tried: the stronger one cannot tell this mistake from the real thing."""
     bench = Bench(OPERATION["settle to done"], memory)
-    monkeypatch.setattr(fsio.Disk, "move", _source_synced_first)
+    monkeypatch.setattr(fsio.Disk, "move", _source_first)
 
     assert judge(bench, bench.effects(), JOURNALLED).violations == []

@@ -1,10 +1,9 @@
-"""The sweep can fail: each of five mistakes that are easily made is caught by it."""
+"""The sweep can fail: each of six mistakes that are easily made is caught by it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,20 +12,15 @@ from faults.harness import disks
 from faults.harness.operations import OPERATIONS
 from faults.harness.sweep import Bench
 
-from queuectl import fsio
+from queuectl import filesystem, fsio
+from queuectl.filesystem import FileSystem
 
 OPERATION = {each.name: each for each in OPERATIONS}
-_fsync, _write = fsio.Disk._fsync, fsio.Disk.write
+_write = fsio.Disk.write
 
 
-def _no_file_fsync(disk: fsio.Disk, fd: int, path: str) -> None:
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        _fsync(disk, fd, path)
-
-
-def _no_directory_fsync(disk: fsio.Disk, fd: int, path: str) -> None:
-    if not stat.S_ISDIR(os.fstat(fd).st_mode):
-        _fsync(disk, fd, path)
+def _nothing(*_: object) -> None:
+    pass
 
 
 def _write_only(disk: fsio.Disk, path: str, data: bytes) -> None:
@@ -35,20 +29,24 @@ def _write_only(disk: fsio.Disk, path: str, data: bytes) -> None:
 
 def _name_synced_before_content(disk: fsio.Disk, staged: str, target: str) -> None:
     fsio._rename_exclusive(staged, target)
-    disk.sync_dir(os.path.dirname(target))
+    disk.commit(os.path.dirname(target))
     disk._sync_path(target, os.O_RDONLY)
 
 
-def _source_synced_first(disk: fsio.Disk, source: str, target: str) -> None:
+def _source_first(disk: fsio.Disk, source: str, target: str) -> list[str]:
     fsio._rename_exclusive(source, target)
-    disk.sync_dir(os.path.dirname(source))
-    disk.sync_dir(os.path.dirname(target))
+    return [os.path.dirname(source), os.path.dirname(target)]
 
 
-NO_FILE_FSYNC = {"_fsync": _no_file_fsync}
-NO_DIRECTORY_FSYNC = {"_fsync": _no_directory_fsync}
-CONTENT_LATE = {"write": _write_only, "publish": _name_synced_before_content}
-SOURCE_FIRST = {"move": _source_synced_first}
+def _has_one_log(_: str) -> FileSystem:
+    return FileSystem(has_one_log=True)
+
+
+NO_FILE_FSYNC = {"Disk._force": _nothing}
+NO_DIRECTORY_FSYNC = {"Disk.commit": _nothing}
+CONTENT_LATE = {"Disk.write": _write_only, "Disk.publish": _name_synced_before_content}
+SOURCE_FIRST = {"Disk.move": _source_first}
+TRUSTED_TOO_FAR = {"about": _has_one_log}
 JOURNALLED = ("ext4", "xfs", "btrfs")
 UNJOURNALLED = ("ext4 without a journal",)
 CASES = [
@@ -59,6 +57,8 @@ CASES = [
     *((kind, CONTENT_LATE, "publish", "torn") for kind in JOURNALLED),
     # The other three never bring the removal of a name to disk before the new name.
     *((kind, SOURCE_FIRST, "cancel", "waits is absent") for kind in UNJOURNALLED),
+    ("btrfs", TRUSTED_TOO_FAR, "publish", "torn"),
+    ("ext4 without a journal", TRUSTED_TOO_FAR, "publish", "new is absent"),
 ]
 
 
@@ -68,13 +68,14 @@ CASES = [
     [pytest.param(*case, id=f"{case[0]}-{', '.join(case[1])}-{case[3]}") for case in CASES],
 )
 def test_a_mistake_with_fsync_is_caught_by_a_power_cut(
-    kind: str, mistake: dict[str, Callable[..., None]], operation: str, sign: str,
+    kind: str, mistake: dict[str, Callable[..., object]], operation: str, sign: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     if missing := disks.why_not(kind):
         pytest.skip(missing)
     for name, wrong in mistake.items():
-        monkeypatch.setattr(fsio.Disk, name, wrong)
+        where = fsio.Disk if name.startswith("Disk.") else filesystem
+        monkeypatch.setattr(where, name.removeprefix("Disk."), wrong)
     disk = disks.LoopDisk(tmp_path / "disk", kind)
     try:
         bench = Bench(OPERATION[operation], tmp_path, disk)

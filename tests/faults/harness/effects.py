@@ -197,6 +197,19 @@ class Effects:
         handle.offset = at + count
         self._write_version("write", handle.node, new)
 
+    def _pwrite64(self, call: _Call) -> None:
+        handle = self._open.get(call.fd)
+        if handle is not None and isinstance(handle.node, File):
+            old, at, count = handle.node.content, int(call.words[3]), call.result
+            new = old[:at].ljust(at, b"\0") + call.strings[0][:count] + old[at + count :]
+            self._write_version("write", handle.node, new)
+
+    def _sync_file_range(self, call: _Call) -> None:
+        """Bytes reach the disk, and size with whatever is committed next; no name does."""
+        handle = self._open.get(call.fd)
+        if handle is not None and handle.node is not None:
+            handle.node.syncs.append(self._next("write out"))
+
     def _fsync(self, call: _Call) -> None:
         handle = self._open.get(call.fd)
         if handle is not None and handle.node is not None:

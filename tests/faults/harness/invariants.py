@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,9 +72,16 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def recovered(root: Path) -> Spool:
-    """Open the spool and recover it as a worker that starts would."""
+    """Open the spool and recover it as a worker would that starts, and again while claims are left.
+
+    A command that was being started as its worker was killed may hold the worker's lock for an
+    instant, until its exec has closed it.
+    """
     spool = open_spool(str(root), create=True)
+    deadline = time.monotonic() + 5
     recover(spool, grace=0.5, draw=0.0)
+    while any(True for _ in spool.claims()) and time.monotonic() < deadline:
+        recover(spool, grace=0.5, draw=0.0)
     return spool
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,24 +57,28 @@ def make_spool(root: Path) -> None:
         }  # fmt: skip
         for outcome in outcomes[state]:
             with Holder(queue.spool) as holder:
-                _settle(queue.spool, _claim(queue.spool, holder.name, tag), outcome)
+                settle(queue.spool, claim(queue.spool, holder.name, tag), outcome)
 
 
-def _claim(spool: Spool, holder: str, job_id: str) -> Claim:
+def claim(spool: Spool, holder: str, job_id: str, owed: Sequence[str] = ()) -> Claim:
+    """Claim a waiting job, and commit what is owed with it."""
     place = spool.find(job_id)
     assert place.state in ("pending", "failed")
     sight = spool.look(place.state, f"{job_id}.json")
     assert isinstance(sight, Ready)
-    claim = spool.claim(holder, place.state, f"{job_id}.json", sight)
-    assert claim is not None
-    return claim
+    taken = spool.claim(holder, place.state, f"{job_id}.json", sight, owed)
+    assert taken is not None
+    return taken
 
 
-def _settle(spool: Spool, claim: Claim, outcome: Outcome) -> None:
-    entry = Attempt(attempt=claim.attempt, outcome=outcome, worker=claim.worker)
+def settle(spool: Spool, taken: Claim, outcome: Outcome, *, later: bool = False) -> list[str]:
+    """Enter an outcome without a run; return what is owed if it is to be committed later."""
+    entry = Attempt(attempt=taken.attempt, outcome=outcome, worker=taken.worker)
     policy = spool.settings.current().retry_policy
-    record, target = retry.conclude(claim.job, entry, policy, now=clock.now() + 3600, draw=0.0)
-    spool.settle(claim, record, target)
+    record, target = retry.conclude(taken.job, entry, policy, now=clock.now() + 3600, draw=0.0)
+    owed: list[str] = []
+    spool.settle(taken, record, target, owed=owed if later else None)
+    return owed
 
 
 def _open(root: Path) -> Spool:
@@ -96,7 +100,7 @@ def _publish_batch(root: Path, ack: Ack) -> None:
 
 def _claim_it(root: Path, ack: Ack) -> None:
     spool = _open(root)
-    _claim(spool, Holder(spool).name, "waits")
+    claim(spool, Holder(spool).name, "waits")
     ack("claimed")
 
 
@@ -106,7 +110,7 @@ def claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], None]:
     def act(root: Path, ack: Ack) -> None:
         spool = _open(root)
         with Holder(spool) as holder:
-            _settle(spool, _claim(spool, holder.name, tag), outcome)
+            settle(spool, claim(spool, holder.name, tag), outcome)
         ack("settled")
 
     return act
@@ -120,19 +124,19 @@ def _hide_another(root: Path) -> None:
 def _settle_onto_another(root: Path, ack: Ack) -> None:
     spool = _open(root)
     with Holder(spool) as holder:
-        claim = _claim(spool, holder.name, "waits")
+        taken = claim(spool, holder.name, "waits")
         os.rename(root / "by-hand", spool.layout.job("completed", "waits"))
-        _settle(spool, claim, "ok")
+        settle(spool, taken, "ok")
     ack("settled")
 
 
 def _run_it(root: Path, ack: Ack) -> None:
     spool = _open(root)
     with Holder(spool) as holder:
-        claim = _claim(spool, holder.name, "waits")
-        entry = runner.run(spool, claim, 1, Settings(), Control())
-        _settle(spool, claim, entry.outcome)
-        os.unlink(spool.layout.claim(claim.worker, claim.id, claim.attempt, "run"))
+        taken = claim(spool, holder.name, "waits")
+        entry = runner.run(spool, taken, 1, Settings(), Control())
+        settle(spool, taken, entry.outcome)
+        os.unlink(spool.layout.claim(taken.worker, taken.id, taken.attempt, "run"))
     ack("settled")
 
 
@@ -148,18 +152,18 @@ def _leave_claims_of_the_dead(root: Path) -> None:
     """What a worker leaves that was killed: a claim, an outcome not acted on, a mere hold."""
     spool = _open(root)
     holder = Holder(spool)
-    _claim(spool, holder.name, "waits")
+    claim(spool, holder.name, "waits")
     for tag, attempts in (("settled", 1), ("held", 0)):
         spool.publish(job(tag, tag), unique=True)
-        claim = _claim(spool, holder.name, tag)
+        taken = claim(spool, holder.name, tag)
         if attempts:
-            entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
+            entry = Attempt(attempt=1, outcome="ok", worker=taken.worker)
             record, _ = retry.conclude(
-                claim.job, entry, spool.settings.current().retry_policy, now=clock.now(), draw=0
+                taken.job, entry, spool.settings.current().retry_policy, now=clock.now(), draw=0
             )
-            spool.disk.replace(spool.stage(record), claim.path)
+            spool.disk.replace(spool.stage(record), taken.path)
         else:
-            os.rename(claim.path, spool.layout.claim(claim.worker, tag, 0))
+            os.rename(taken.path, spool.layout.claim(taken.worker, tag, 0))
     os.close(holder._lock)
 
 
