@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from queuectl import clock, layout
-from queuectl.clock import format_duration
+from queuectl.clock import format_duration, parse_duration
 from queuectl.config import Settings, SettingsFile
-from queuectl.errors import InvalidJob, QueuectlError, SpoolUnusable
+from queuectl.errors import InvalidInput, InvalidJob, QueuectlError, SpoolUnusable
 from queuectl.fsio import discard, try_lock
 from queuectl.fsread import kind
 from queuectl.job import State
@@ -31,6 +33,9 @@ MOST_READS = 1_000
 """Waiting files that are read for when they are due, half of them the oldest: about 0.05 s."""
 MOST_NAMED = 3
 """Jobs that a reason names."""
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(?:i?B)?|(%))", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 Check = Literal["spool", "settings", "lock", "workers", "age", "dead", "disk", "inodes"]
 
@@ -84,6 +89,25 @@ class Reason(Struct, frozen=True):
 
     check: Check
     reason: str
+
+
+def limits(max_age: str | None, max_dead: int | None, min_free: str) -> Limits:
+    """Read limits as people write them: `10m`, 100, and `500M` or `5%`. Raises InvalidInput."""
+    found = _SIZE.fullmatch(min_free.strip())
+    number = float(found[1]) if found else -1.0
+    if found is None or (found[3] and number > 100):
+        raise InvalidInput(f"{min_free!r} is no amount to be free: write 500M, 2G or 5%")
+    age = None if max_age is None else parse_duration(max_age)
+    chosen = Limits(max_age=age, max_dead=max_dead)
+    if found[3]:
+        return replace(chosen, min_free_part=number / 100, min_inodes_part=number / 100)
+    size = int(number * 1024 ** _POWERS[found[2].upper()])
+    return replace(chosen, min_free_bytes=size, min_free_part=0.0)
+
+
+def document(seen: Snapshot, reasons: list[Reason]) -> dict[str, Any]:
+    """Return what is told as JSON."""
+    return {"healthy": not reasons, "reasons": reasons, "seen": seen}
 
 
 # -- decide ----------------------------------------------------------------------------------
@@ -142,15 +166,20 @@ def format_size(count: float) -> str:
 
 
 def examine(root: str, limits: Limits) -> tuple[Snapshot, list[Reason]]:
-    """Look at the queue in a directory and judge it; trouble with looking is a reason too."""
+    """Look at the queue in a directory and judge it."""
+    seen = look(root)
+    return seen, judge(seen, limits)
+
+
+def look(root: str) -> Snapshot:
+    """Observe the queue in a directory, and whether locks work; trouble with that is damage."""
     try:
-        seen = observe(root, try_the_lock=True)
+        return observe(root, try_the_lock=True)
     except (OSError, QueuectlError) as error:
         words = str(error)
         if isinstance(error, OSError):
             words = f"{error.filename or root}: {error.strerror or error}"
-        seen = Snapshot(spool=os.path.abspath(root), damage=[words])
-    return seen, judge(seen, limits)
+        return Snapshot(spool=os.path.abspath(root), damage=[words])
 
 
 def observe(root: str, *, try_the_lock: bool = False) -> Snapshot:

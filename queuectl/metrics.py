@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -202,25 +203,41 @@ def due_since(job: Job) -> float:
     return max((clock.parse_timestamp(stamp) for stamp in stamps if stamp), default=clock.now())
 
 
-def render(root: str) -> bytes:
+def render(root: str, *, strict: bool = True) -> bytes:
     """Return the gauges of a spool in the text format of Prometheus.
 
-    Raises SpoolUnusable if there is no spool, OSError.
+    With `strict`, raises SpoolUnusable if there is no spool, OSError.
     """
     registry = CollectorRegistry()
-    registry.register(SpoolCollector(root, strict=True))
+    registry.register(SpoolCollector(root, strict=strict))
     return generate_latest(registry)
+
+
+def document(root: str) -> list[dict[str, Any]]:
+    """Return the same as values: each metric with its samples. Raises as `render` does."""
+    return [
+        {
+            "name": family.name,
+            "type": family.type,
+            "help": family.documentation,
+            "samples": [{"labels": one.labels, "value": one.value} for one in family.samples],
+        }
+        for family in SpoolCollector(root, strict=True).collect()
+    ]
 
 
 def write(root: str, path: str) -> None:
     """Write what `render` returns to a file, whole or not at all: nobody ever reads a part.
 
     A name beside it that ends otherwise, for node_exporter reads all that end in `.prom`. A
-    symbolic link is followed. Raises InvalidInput for what is no file, OSError.
+    symbolic link is followed. Raises InvalidInput for what is no file, QueuectlError for no
+    directory, OSError.
     """
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise InvalidInput(f"{path} is no regular file, and would be replaced by one")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise QueuectlError(f"there is no directory {os.path.dirname(path)}")
     disk = Disk(sync=False, file_mode=_MODE)  # after a power cut it is written anew
     staged = f"{path}.{os.getpid()}.tmp"
     discard(staged)  # of one that died, whose number is ours now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 import warnings
@@ -232,6 +233,19 @@ def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     else:
         monkeypatch.setattr(fsio, "_renameat2", None)
     return str(request.param)
+
+
+@pytest.fixture
+def as_no_root() -> list[str]:
+    """What stands before a command so that it may read only what modes let it read.
+
+    Root keeps its uid, for the spool is root's, but not the right to read what it may not.
+    """
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed, and root can read every file")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 @pytest.fixture

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
 from queuectl import health as checking
 from queuectl.cli import app as shared
 from queuectl.cli.render import note, print_json, printable, styled
-from queuectl.errors import InvalidInput
 from queuectl.queue import default_path
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(?:i?B)?|(%))", re.ASCII | re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def health(
@@ -53,26 +47,14 @@ def health(
       queuectl health --max-age 10m --max-dead 0 --min-free 5%
       queuectl health --json | jq -r '.reasons[].check'
     """
-    limits = _limits(shared.duration(max_age), max_dead, min_free)
+    limits = checking.limits(max_age, max_dead, min_free)
     root = spool or context.find_root().params.get("spool") or default_path()
     seen, reasons = checking.examine(root, limits)
     if as_json:
-        print_json({"healthy": not reasons, "reasons": reasons, "seen": seen})
+        print_json(checking.document(seen, reasons))
     for found in () if as_json else reasons:
         print(f"{styled(found.check, 'bold')}: {printable(found.reason)}")
     if reasons:
         raise typer.Exit(1)
     if sys.stderr.isatty():  # else nothing: cron sends what is said
         note("healthy")
-
-
-def _limits(max_age: float | None, max_dead: int | None, min_free: str) -> checking.Limits:
-    found = _SIZE.fullmatch(min_free.strip())
-    number = float(found[1]) if found else -1.0
-    if found is None or (found[3] and number > 100):
-        raise InvalidInput(f"{min_free!r} is no amount to be free: write 500M, 2G or 5%")
-    limits = checking.Limits(max_age=max_age, max_dead=max_dead)
-    if found[3]:
-        return replace(limits, min_free_part=number / 100, min_inodes_part=number / 100)
-    size = int(number * 1024 ** _POWERS[found[2].upper()])
-    return replace(limits, min_free_bytes=size, min_free_part=0.0)

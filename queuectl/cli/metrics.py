@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.errors import QueuectlError
+from queuectl.cli.render import print_json
+from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.queue import default_path
 
 MISSING = "metrics need their extra: pip install 'queuectl-spool[metrics]'"
@@ -23,6 +24,7 @@ def metrics(
             "--output", "-o", metavar="FILE", help="Write to a file, whole or not at all."
         ),
     ] = None,
+    as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
     """Print the queue's numbers in the text format of Prometheus.
@@ -35,10 +37,15 @@ def metrics(
     Examples:
       queuectl metrics
       queuectl metrics --output /var/lib/prometheus/node-exporter/queuectl.prom
+      queuectl metrics --json | jq '.[] | select(.name == "queuectl_jobs").samples'
     """
     found = load()
     root = spool or context.find_root().params.get("spool") or default_path()
-    if output is None:
+    if output is not None and as_json:
+        raise InvalidInput("--output is for Prometheus, which reads no JSON: leave out --json")
+    if as_json:
+        print_json(found.document(root))
+    elif output is None:
         sys.stdout.write(found.render(root).decode())
     else:
         found.write(root, output)

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import msgspec
 
 from queuectl import clock
+from queuectl.errors import QueuectlError
 from queuectl.job import Job
 
 _COLOURS = {
@@ -22,8 +23,11 @@ _MOST_PADDING = 48
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    """Print one JSON document. Raises QueuectlError for what JSON cannot hold."""
+    try:
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    except UnicodeEncodeError as error:
+        raise QueuectlError(f"JSON cannot hold {error.object!r}, which is not UTF-8") from None
     print(text.decode())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,7 +29,13 @@ LISTING_SHARE = 4
 """A look takes at most this part of the time, however many jobs there are."""
 
 
-def top(context: typer.Context, spool: shared.SpoolOption = None) -> None:
+def top(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what it shows as one JSON document, and leave.")
+    ] = False,
+    spool: shared.SpoolOption = None,
+) -> None:
     """Watch the queue live in the terminal, and act on its jobs.
 
     Counts, throughput, workers, and the running, waiting, failed, dead and completed jobs.
@@ -40,10 +46,17 @@ def top(context: typer.Context, spool: shared.SpoolOption = None) -> None:
     Examples:
       queuectl top
       queuectl top --spool /var/lib/queuectl
+      queuectl top --json | jq .throughput.per_second
     """
     queue = shared.open_queue(context, spool)
+    if as_json:
+        from queuectl.cli.render import print_json
+        from queuectl.cli.top_view import View
+
+        print_json(View(queue).document())
+        return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise InvalidInput("top needs a terminal: `queuectl status` and `list` print to a pipe")
+        raise InvalidInput("top needs a terminal: `queuectl top --json` prints to a pipe")
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
         raise InvalidInput("top needs a terminal that can move its cursor, and TERM says it cannot")
     if ended_by := _watch(queue):

@@ -36,22 +36,25 @@ _EMPTY: dict[State, str] = {
     "dead": "no job is dead",
     "completed": "no job is completed",
 }
-_KEYS = "↑↓ move  tab list  l log  r retry  c cancel  / filter  p pause  ? help  q quit"
-HELP = """
- Keys
-
- up, down, j, k      the job above or below
- pgup, pgdn, g, G    a page on, the first job, the last job
- tab, shift-tab      the next list, the one before: running, waiting, to be retried,
-                     dead (the dead letter queue), completed
- l, enter            the job's output, as it is written; q goes back
- r                   run a dead job again, a failed one without waiting
- c                   cancel the job; you are asked first
- /                   show only jobs whose id or command has a text; esc: all again
- p                   pause: the screen stands still until p is pressed again
- q, ctrl-c           leave
-
- Any key goes back."""
+_KEYS = (
+    "↑↓ move  tab list  l log  r retry  c cancel  / filter  p pause  ? help  q quit",
+    "tab list  l log  r retry  c cancel  ? help  q quit",
+    "l log  r retry  c cancel  ? help",
+    "? help  q quit",
+)
+"""What the last line tells of the keys: the first of these that fits, else the last."""
+HELP = (
+    ("up, down, j, k", "the job above or below", "move"),
+    ("pgup, pgdn, g, G", "a page on or back, the first job, the last job", "page, first, last"),
+    ("tab, shift-tab", "the next list, or the one before", "next list, one before"),
+    ("l, enter", "the job's output, as it is written; q goes back", "output; q: back"),
+    ("r", "run a dead job again, a failed one without waiting", "run it again, or now"),
+    ("c", "cancel the job; you are asked first", "cancel it"),
+    ("/", "show only jobs whose id or command has a text; esc: all", "filter; esc: all"),
+    ("p", "pause: the screen stands still until p is pressed again", "pause"),
+    ("q, ctrl-c", "leave", "leave"),
+)
+"""Each key with what it does, in a line of 80 columns, and in one of 40."""
 
 
 class Column(NamedTuple):
@@ -222,16 +225,36 @@ def _workers(workers: list[WorkerStatus], width: int, most: int) -> Iterator[Tex
         yield Text(fit(f" {busy}/{slots} busy  {len(rest)} workers more", width), "dim")
 
 
+def compact(count: int) -> str:
+    """Write a number in at most four characters: 999, 1.2k, 86k, 1.0M."""
+    if count < 1000:
+        return str(count)
+    for unit in "kM":
+        tenths, count = count // 100, count // 1000
+        if count < 1000:
+            return f"{tenths / 10:.1f}{unit}" if count < 10 else f"{count}{unit}"
+    return f"{count}G"
+
+
 def _tabs(view: View, width: int) -> Text:
-    line = Text(" ")
-    for state in LISTING_ORDER:
-        name = state if width >= NARROW else state[:4]
-        count = view.counts.get(state, 0)
-        style = f"{STYLES[state] if count else 'dim'}{' reverse' if state == view.state else ''}"
-        mark = "[{}]" if state == view.state else " {} "
-        line.append(
-            mark.format(f"{name} {count:,}" if width >= NARROW else f"{name} {count}"), style
-        )
+    """Name the states with their counts, as long as there is room for."""
+    ways: list[tuple[int, Callable[[int], str]]] = [
+        (10, "{:,}".format),
+        (4, str),
+        (4, compact),
+        (2, compact),
+    ]
+    line = Text()
+    for letters, number in ways:
+        line = Text(" ")
+        for state in LISTING_ORDER:
+            count = view.counts.get(state, 0)
+            chosen = state == view.state
+            style = f"{STYLES[state] if count else 'dim'}{' reverse' if chosen else ''}"
+            words = f"{state[:letters]} {number(count)}"
+            line.append(f"[{words}]" if chosen else f" {words} ", style)
+        if len(line.plain.rstrip()) <= width:
+            break
     line.truncate(width, pad=True)
     return line
 
@@ -248,7 +271,19 @@ def _foot(view: View, width: int) -> Text:
         place = f" [{view.search}: {view.page.total:,} found; esc: all]"
     if view.page.pages > 1:
         place += f" page {view.page.number:,}/{view.page.pages:,}"
-    return Text(fit(f"{place} {_KEYS}", width), "dim")
+    keys = next((keys for keys in _KEYS if len(place) + len(keys) + 2 <= width), _KEYS[-1])
+    return Text(fit(f"{place} {keys}", width), "dim")
+
+
+def _help(width: int) -> Iterator[Text]:
+    wide = width > 21 + max(len(words) for _, words, _ in HELP)
+    if wide:
+        yield from (Text(" Keys"), Text(""))
+    for keys, words, few in HELP:
+        yield Text(f" {keys:<18}  {words}" if wide else f" {keys:<16} {few}")
+    if wide:
+        yield Text("")
+    yield Text(" Any key goes back.")
 
 
 def _log(log: Log, width: int, height: int) -> Iterator[Text]:
@@ -275,7 +310,7 @@ def draw(view: View, width: int, height: int, *, ascii_only: bool = False) -> Re
     if view.mode == "log" and view.log is not None:
         return _whole([*_log(view.log, width, height)], height)
     if view.mode == "help":
-        return _whole([Text(line) for line in HELP.strip("\n").splitlines()], height)
+        return _whole([*_help(width)], height)
     above = [_title(view, width)]
     if height >= SHORT:
         above.append(_throughput(view, width, PLAIN_BARS if ascii_only else BARS))

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ Mode = Literal["list", "filter", "confirm", "log", "help"]
 
 BUCKET_SECONDS = 2
 RATE_SECONDS = 10
+TOLD_BUCKETS = 60
 MOST_LOG_BYTES = 256 * 1024
 OLDEST_FIRST: tuple[State, ...] = ("processing", "pending", "failed")
 _ENDED: tuple[State, ...] = ("completed", "failed", "dead")
@@ -139,6 +140,29 @@ class View:
                 start = max(found.st_size - MOST_LOG_BYTES, 0)
                 data = b"".join(tail.read(log.path, start))
                 log.lines, log.version = log_lines(data), version
+
+    def document(self) -> dict[str, Any]:
+        """Look, and return what is shown, of every list its first jobs. Raises QueuectlError."""
+        self.load()
+        if self.message:
+            raise QueuectlError(self.message)
+        lists = {}
+        for state in LISTING_ORDER:
+            self.state = state
+            self.turn_to(1)
+            lists[state] = [status.to_json() for status in self.page.jobs]
+        return {
+            "spool": self.queue.path,
+            "seen_at": clock.format_timestamp(clock.now()),
+            "jobs": self.counts,
+            "throughput": {
+                "per_second": self.throughput.per_second(),
+                "bucket_seconds": BUCKET_SECONDS,
+                "ended": self.throughput.last(TOLD_BUCKETS),
+            },
+            "workers": self.workers,
+            "lists": lists,
+        }
 
     # -- keys ------------------------------------------------------------------------------
 

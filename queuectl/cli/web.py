@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import note
+from queuectl.cli.render import note, print_json
 from queuectl.errors import InvalidInput, QueuectlError
 
 MISSING = "the web page needs its extra: pip install 'queuectl-spool[web]'"
@@ -17,9 +19,7 @@ _LEAST_TOKEN = 12
 
 def web(
     context: typer.Context,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; elsewhere, with a token.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 is any free one.")
     ] = 8374,
@@ -29,10 +29,14 @@ def web(
             metavar="SECRET",
             envvar="QUEUECTL_WEB_TOKEN",
             show_envvar=False,
-            help="Let in only who brings it [default: made where others can reach the page; "
-            "none on loopback; or $QUEUECTL_WEB_TOKEN].",
+            help="Let in only who brings it [default: $QUEUECTL_WEB_TOKEN, else one that is made "
+            "at each start].",
         ),
     ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="On loopback: let in every user of this machine."),
+    ] = False,
     public_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Behind a proxy: the address that people use."),
@@ -41,12 +45,15 @@ def web(
         bool, typer.Option("--read-only", help="Show everything, change nothing.")
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the address as a JSON document.")
+    ] = False,
     spool: shared.SpoolOption = None,
 ) -> None:
     """Show the queue as a web page, live, until stopped; print its address.
 
-    Whoever reaches the page may run commands as the workers' user. It listens on loopback; at
-    another address, or behind a proxy, it asks for a token, which the printed address holds.
+    Whoever is let in may run commands as the workers' user. So it listens on loopback, and lets
+    in who has its token: the printed address holds it, and the browser keeps it in a cookie.
 
     \b
     Examples:
@@ -62,30 +69,81 @@ def web(
             raise QueuectlError(MISSING) from None
         raise
 
+    if public_url is not None and not guard.is_base(public_url):
+        raise InvalidInput(
+            f"{public_url!r} is no address such as https://queue.example.org, with nothing after it"
+        )
+    secret = _token(token, none=no_token, private=guard.is_loopback(host) and not public_url)
     queue = shared.open_queue(context, spool, create=True)
-    if token is not None and len(token) < _LEAST_TOKEN:
-        raise InvalidInput(f"a token has at least {_LEAST_TOKEN} characters: it is a password")
-    if public_url is not None and not public_url.startswith(("http://", "https://")):
-        raise InvalidInput(f"{public_url!r} is not an address such as https://queue.example.org")
-    if token is None and (public_url or not guard.is_loopback(host)):
-        import secrets
-
-        token = secrets.token_urlsafe(24)
     listener = server.bind(host, port)
-    port = listener.getsockname()[1]
     access = guard.Access(
-        host=host, port=port, token=token, public_url=public_url, read_only=read_only
+        host=host,
+        port=listener.getsockname()[1],
+        token=secret,
+        public_url=public_url,
+        read_only=read_only,
     )
-    address = access.address
 
     def ready() -> None:
-        print(address, flush=True)
+        if as_json:
+            print_json({"url": access.address, "token": secret, "spool": queue.path})
+        else:
+            print(access.address)
+        sys.stdout.flush()
         note(f"showing {queue.path}; Ctrl-C ends it")
         if open_:
-            import webbrowser
+            ending.enter_context(_browser_at(access.address))
 
-            webbrowser.open(address)
-
-    server.serve(app.make_app(queue, access), listener, ready)
+    with contextlib.ExitStack() as ending:
+        server.serve(app.make_app(queue, access), listener, ready)
     if sys.stderr.isatty():
         note("stopped")
+
+
+def _token(given: str | None, *, none: bool, private: bool) -> str | None:
+    """Choose the token: the one that is given, none if that is wanted, else a new one."""
+    if none and given is not None:
+        raise InvalidInput(
+            "--no-token, and yet a token is given: by --token or $QUEUECTL_WEB_TOKEN"
+        )
+    if none and not private:
+        raise InvalidInput(
+            "--no-token is for loopback alone, without --public-url: whoever reaches the page "
+            "runs commands as you"
+        )
+    if none:
+        return None
+    if given is None:
+        import secrets
+
+        return secrets.token_urlsafe(24)
+    if len(given) < _LEAST_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
+        raise InvalidInput(
+            f"a token is a password: at least {_LEAST_TOKEN} characters of ASCII, and no spaces"
+        )
+    return given
+
+
+@contextlib.contextmanager
+def _browser_at(address: str) -> Iterator[None]:
+    """Open the browser at an address, by a file that sends it there and is gone at the end.
+
+    Not by its command line: every user of the machine sees that, and the token would be in it.
+    """
+    import html
+    import tempfile
+    import threading
+    import webbrowser
+    from pathlib import Path
+
+    with tempfile.NamedTemporaryFile("w", prefix="queuectl-", suffix=".html") as file:  # 0600
+        target = html.escape(address)
+        file.write(
+            f'<!doctype html><title>queuectl</title><meta http-equiv="refresh" '
+            f'content="0;url={target}"><a href="{target}">Show the queue</a>\n'
+        )
+        file.flush()
+        where = Path(file.name).as_uri()
+        # In a thread: one that runs in the terminal is waited for.
+        threading.Thread(target=webbrowser.open, args=(where,), daemon=True).start()
+        yield

@@ -69,15 +69,13 @@ def settings(request: Request, site: Site) -> Response:
 def change_setting(request: Request, site: Site, form: Form) -> Response:
     """Set a setting, or go back to its default."""
     key = request.path_params["key"]
-    text = form.get("value", [""])[0].strip()
+    text = form.get("value", [""])[0].replace("\r\n", "\n").strip()
     try:
-        if "default" in form:
+        if "default" in form or (not text and _may_be_none(key)):
             site.queue.unset_setting(key)
             return see_other("/settings", "default")
         if not text:
-            raise InvalidSetting(
-                f"a value is wanted; the button beside it sets the default of {key}"
-            )
+            raise InvalidSetting(f"{key} wants a value")
         site.queue.set_setting(key, text)
     except InvalidSetting as error:
         if key not in describe():
@@ -122,6 +120,11 @@ def _fields(given: dict[str, str], errors: dict[str, str]) -> dict[str, Any]:
     if moment is not None:
         fields["run_at"] = clock.format_timestamp(moment)
     return fields
+
+
+def _may_be_none(key: str) -> bool:
+    info = describe().get(key)
+    return info is not None and info.default is None
 
 
 def _integer(text: str) -> int:

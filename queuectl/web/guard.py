@@ -2,7 +2,8 @@
 
 Every request passes here first. The Host header must name this machine's loopback or the
 address that was bound: a name of somebody else's that resolves to us (DNS rebinding) is
-refused. What changes something is a POST that a page of ours has sent: its Origin must be ours.
+refused. Then the token is wanted, on loopback too, for every user of this machine reaches that.
+What changes something is a POST that a page of ours has sent: its Origin must be ours.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+MACHINES = ("/healthz", "/metrics")
+"""What programs ask: a token in the address lets them in at once, for they follow no page on."""
+LET_IN = "queuectl.let_in"
+"""In a request's scope: whether it has shown the token. Without it only `/healthz` is asked."""
 _COOKIE_SECONDS = 30 * 86400
 
 
@@ -125,7 +130,8 @@ class Guard:
         token, expected = self.access.token or "", self.access.pass_
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for key, value in query if key == "token"]
-        if given and _same(given[0], token):
+        right = bool(given) and _same(given[0], token)
+        if right and scope["path"] not in MACHINES:
             rest = urlencode([(key, value) for key, value in query if key != "token"])
             answer = self.pages.signed_in(scope["path"], rest)
             answer.set_cookie(
@@ -139,8 +145,11 @@ class Guard:
             return answer
         cookie = cookie_parser(headers.get("cookie", "")).get(self.access.cookie, "")
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        shown = scheme.lower() == "bearer" and _same(bearer.strip(), token)
-        if shown or _same(cookie, expected) or scope["path"].startswith("/static/"):
+        right = right or (scheme.lower() == "bearer" and _same(bearer.strip(), token))
+        scope[LET_IN] = right or _same(cookie, expected)
+        if scope[LET_IN] or scope["path"].startswith("/static/"):
+            return None
+        if scope["path"] == "/healthz" and not given:  # a probe knows no token; it is told little
             return None
         return self.pages.ask_for_token(scope, wrong=bool(given))
 
@@ -160,6 +169,17 @@ class Guard:
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address."""
     return host == "localhost" or _address(host, "is_loopback")
+
+
+def is_base(url: str) -> bool:
+    """Whether an address is that of a host alone: no user, no path, no query."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    rest = (parts.username, parts.password, parts.path.strip("/"), parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and bool(host) and not any(rest)
 
 
 def _same(given: str, expected: str) -> bool:

@@ -168,7 +168,10 @@ class Hub:
         """Everything that changes a page arrives in one of these; what is purged, in `tmp/`."""
         spool = self._queue.spool
         paths = spool.layout
-        claims = [paths.claims(name) for name in spool.claimants()]
+        # Of workers alone: who retries or cancels a job holds it for a moment, in a directory that
+        # may be gone before it is watched.
+        workers = {info.name for info in spool.workers()}
+        claims = [paths.claims(name) for name in spool.claimants() if name in workers]
         return [paths.root, *paths.states.values(), paths.tmp, paths.workers, *claims]
 
     def _look(self, wake: Wake) -> bool:

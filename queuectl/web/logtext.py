@@ -41,16 +41,22 @@ class Reader:
     def read(self, *, final: bool = False) -> str:
         """Return what has come since, at most a chunk of it; with `final` also half a character.
 
-        A log that has become shorter is begun anew: somebody has emptied it.
+        A log that has become shorter is begun anew: somebody has emptied it. Of one that grows
+        faster than it is read, a piece is left out, and that is said.
         """
-        data = _slice(self._path, self.offset, CHUNK_BYTES)
-        if not data and _size(self._path) < self.offset:
+        size, left_out = _size(self._path), 0
+        if size < self.offset:
             self.offset = 0
-            data = _slice(self._path, 0, CHUNK_BYTES)
+        if size - self.offset > MOST_SHOWN:
+            left_out = size - CHUNK_BYTES - self.offset
+            self.offset += left_out
+        data = _slice(self._path, self.offset, CHUNK_BYTES)
+        if left_out and (cut := data.find(b"\n") + 1):  # go on with a whole line
+            left_out, self.offset, data = left_out + cut, self.offset + cut, data[cut:]
         if not final and (tail := _UNFINISHED.search(data)):
             data = data[: tail.start()]
         self.offset += len(data)
-        return plain(data)
+        return (f"\n[{left_out:,} bytes are left out here]\n" if left_out else "") + plain(data)
 
 
 def last_part(path: str) -> tuple[str, int, int]:

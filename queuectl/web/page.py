@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import jinja2
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from queuectl import clock
 from queuectl.cli.render import command_of, printable
@@ -112,15 +112,19 @@ class Pages:
         return HTMLResponse(body, code, dict(headers or {}))
 
     def refusal(self, scope: Mapping[str, Any], status: int, title: str, message: str) -> Response:
-        """Say why something cannot be had, as HTML or JSON, whichever was asked for."""
-        accepted = Headers(raw=scope["headers"]).get("accept", "")
-        if "application/json" in accepted and "text/html" not in accepted:
-            return JSONResponse({"error": shown(message)}, status)
+        """Say why something cannot be had, in what was asked for: a page, JSON, or a line."""
+        if (plain := _for_programs(scope, status, shown(message))) is not None:
+            return plain
         return self.render("error.html", status, title=title, message=message, nav="")
 
     def ask_for_token(self, scope: Mapping[str, Any], *, wrong: bool) -> Response:
         """Ask who comes without the token for it."""
-        return self.render("token.html", 401, wrong=wrong, path=scope["path"])
+        words = "that is not the token" if wrong else "the token is wanted"
+        words += ": send it as Authorization: Bearer TOKEN"
+        headers = {"WWW-Authenticate": "Bearer"}
+        if (plain := _for_programs(scope, 401, words, headers)) is not None:
+            return plain
+        return self.render("token.html", 401, headers, wrong=wrong, path=scope["path"])
 
     def signed_in(self, path: str, query: str) -> Response:
         """Go on to a page of ours, now without the token in its address.
@@ -130,3 +134,15 @@ class Pages:
         """
         local = "/" + quote(path.lstrip("/\\"))
         return self.render("signed-in.html", target=f"{local}?{query}" if query else local)
+
+
+def _for_programs(
+    scope: Mapping[str, Any], status: int, words: str, headers: Mapping[str, str] | None = None
+) -> Response | None:
+    """Make the answer for who does not ask for HTML, as every browser does."""
+    accepted = Headers(raw=scope["headers"]).get("accept", "")
+    if "text/html" in accepted:
+        return None
+    if "application/json" in accepted:
+        return JSONResponse({"error": words}, status, dict(headers or {}))
+    return PlainTextResponse(words + "\n", status, dict(headers or {}))

@@ -21,6 +21,7 @@ from queuectl.web.chores import Chores
 from queuectl.web.guard import Access
 from queuectl.web.hub import Hub
 from queuectl.web.page import SAID, VERSION, Pages
+from queuectl.web.pulse import Pulse
 from queuectl.web.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Site:
         self.access = access
         self.chores = Chores()
         self.browser = Browser(queue.spool)
+        self.pulse = Pulse(queue.path)
         self.timeline = Timeline(queue.spool)
         self.hub = Hub(queue, self.browser, self.timeline, self.chores)
         self.pages = Pages({"site": self, "spool": queue.path, "read_only": access.read_only})

@@ -90,6 +90,8 @@ async def _events(request: Request, site: Site, feed: Feed | None) -> AsyncItera
                     await run_in_threadpool(feed.look)
             while feed is not None and (text := await run_in_threadpool(feed.read)):
                 yield _event("log", msgspec.json.encode(text).decode(), feed.mark)
+                if feed.is_running:
+                    break  # a chunk at a time: a command may write faster than a page can show
             if not await _wait(ear, feed):
                 yield ": still here\n\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from queuectl.browse import MAX_PAGE, SORTS, Query
-from queuectl.cli.render import printable
+from queuectl.cli.render import command_of, printable
 from queuectl.errors import InvalidInput
 from queuectl.job import STATES, State
+from queuectl.report import job_status
 from queuectl.web.chart import draw
 from queuectl.web.site import Site, said, whole
 from queuectl.web.timeline import SPANS
@@ -54,11 +56,18 @@ def dead(request: Request, site: Site) -> Response:
 
 def workers(_: Request, site: Site) -> Response:
     """Show the workers and what each of their slots does."""
+    running = islice(site.queue.spool.claims(), _MOST_READ)
+    seen = [(place, job_status(site.queue.spool, place)) for place in running]
     return site.pages.render(
         "workers.html",
         nav="workers",
         counts=site.numbers(),
         workers=site.queue.workers(),
+        commands={
+            (place.worker, place.id, place.attempt): command_of(status.job)
+            for place, status in seen
+            if status is not None
+        },
     )
 
 

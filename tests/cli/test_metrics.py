@@ -94,6 +94,28 @@ class TestCommand:
         settings()
         promtool("check", "metrics", text=queuectl("metrics").out)
 
+    def test_as_json(self, queuectl, settings, spool):
+        settings()
+        queuectl("enqueue", "true")
+        found = {family["name"]: family for family in queuectl.json("metrics")}
+        jobs = found["queuectl_jobs"]
+        assert jobs["type"] == "gauge"
+        assert jobs["help"].startswith("Jobs in each state")
+        assert {"labels": {"spool": str(spool.root), "state": "pending"}, "value": 1} in jobs[
+            "samples"
+        ]
+        text = text_string_to_metric_families(queuectl("metrics").out)
+        assert {family.name for family in text} == set(found)
+
+    def test_json_is_not_for_the_textfile_collector(self, queuectl, settings, tmp_path):
+        settings()
+        file = tmp_path / "queuectl.prom"
+        assert "--json" in queuectl.error("metrics", "--json", "--output", str(file))
+        assert not file.exists()
+
+    def test_json_where_there_is_no_spool(self, queuectl, spool):
+        assert str(spool.root) in queuectl.error("metrics", "--json", code=1)
+
     def test_where_there_is_no_spool(self, queuectl, spool):
         assert str(spool.root) in queuectl.error("metrics", code=1)
         assert not spool.root.exists()
@@ -141,7 +163,8 @@ class TestOutput:
 
     def test_a_directory_that_is_not_there(self, queuectl, settings, tmp_path):
         settings()
-        queuectl.error("metrics", "--output", str(tmp_path / "no" / "file"), code=1)
+        message = queuectl.error("metrics", "--output", str(tmp_path / "no" / "file"), code=1)
+        assert message == f"there is no directory {tmp_path}/no"
 
 
 # -- what a worker counts --------------------------------------------------------------------
@@ -340,6 +363,46 @@ def queue_of_all(registry, queuectl, settings, spool):
     return metrics.generate_latest(registry).decode()
 
 
+NO_WORKER = {
+    'queuectl_workers{state="alive"}': 0,
+    "queuectl_oldest_due_age_seconds": "0+5x120",
+}
+FAILED, OK = 'queuectl_attempts_total{outcome="failed"}', 'queuectl_attempts_total{outcome="ok"}'
+TIMEOUT = 'queuectl_attempts_total{outcome="timeout"}'
+TEXTFILE = 'node_textfile_mtime_seconds{file="/var/lib/prometheus/node-exporter/queuectl.prom"}'
+FIRING = [
+    (NO_WORKER, "QueuectlNoWorker"),
+    ({"queuectl_oldest_due_age_seconds": 1000}, "QueuectlJobsWait"),
+    ({"queuectl_deaths_total": "0+1x120"}, "QueuectlJobsDie"),
+    ({'queuectl_jobs{state="dead"}': 101}, "QueuectlDeadLetters"),
+    ({FAILED: "0+2x120", OK: "0+1x120", TIMEOUT: "0x120"}, "QueuectlAttemptsFail"),
+    ({FAILED: "0x120", OK: "0+1x120", TIMEOUT: "0+2x120"}, "QueuectlAttemptsFail"),
+    ({"queuectl_settle_errors_total": "0+1x120"}, "QueuectlOutcomesNotWritten"),
+    ({"queuectl_recovered_jobs_total": "0+1x120"}, "QueuectlWorkersDie"),
+    ({"queuectl_settings_valid": 0}, "QueuectlSettingsBroken"),
+    ({"queuectl_up": 0}, "QueuectlUnreadable"),
+    (
+        {"queuectl_disk_free_bytes": 1, "queuectl_disk_size_bytes": 100},
+        "QueuectlDiskNearlyFull",
+    ),
+    ({"queuectl_disk_free_inodes": 1, "queuectl_disk_inodes": 100}, "QueuectlDiskNearlyFull"),
+    ({TEXTFILE: "0x120"}, "QueuectlMetricsOld"),
+]
+"""Series, with the one alert that they make fire: each alert is here."""
+QUIET = [
+    {"queuectl_disk_free_inodes": 0, "queuectl_disk_inodes": 0},
+    {'queuectl_workers{state="alive"}': 0, "queuectl_oldest_due_age_seconds": 0},
+    {'queuectl_jobs{state="dead"}': 100, 'queuectl_jobs{state="completed"}': 1000},
+    {FAILED: "0+1x120", OK: "0+2x120", TIMEOUT: "0x120"},
+    {FAILED: "0x120", OK: "0x120", TIMEOUT: "0x120"},
+    {'queuectl_attempts_total{outcome="cancelled"}': "0+9x120", FAILED: "0x120", OK: "0+1x120"},
+    {TEXTFILE: "0+60x120"},
+    {'node_textfile_mtime_seconds{file="/var/lib/other.prom"}': "0x120"},
+    {"queuectl_up": 1, "queuectl_settings_valid": 1},
+]
+"""Series that make no alert fire."""
+
+
 class TestShipped:
     def test_every_metric_is_on_the_dashboard_and_no_other(self, all_names):
         board = json.loads((HOW_TO / "grafana-dashboard.json").read_text())
@@ -370,65 +433,59 @@ class TestShipped:
         promtool("check", "rules", "--lint=none", str(file))
 
     @promtool_needed
+    @pytest.mark.parametrize(("series", "alert"), FIRING, ids=str)
+    def test_the_alert_fires(self, tmp_path, series, alert):
+        assert_alerts(tmp_path, series, "100m", alert)
+
+    @promtool_needed
+    @pytest.mark.parametrize("series", QUIET, ids=str)
+    def test_no_alert_fires(self, tmp_path, series):
+        assert_alerts(tmp_path, series, "100m", None)
+
+    @promtool_needed
     @pytest.mark.parametrize(
-        ("series", "alert"),
+        ("series", "early"),
         [
-            (
-                {
-                    'queuectl_workers{state="alive"}': 0,
-                    "queuectl_oldest_due_age_seconds": "0+60x20",
-                },
-                "QueuectlNoWorker",
-            ),
-            ({"queuectl_oldest_due_age_seconds": 1000}, "QueuectlJobsWait"),
-            ({"queuectl_deaths_total": "0+1x20"}, "QueuectlJobsDie"),
-            ({"queuectl_settle_errors_total": "0+1x20"}, "QueuectlOutcomesNotWritten"),
-            ({"queuectl_recovered_jobs_total": "0+1x20"}, "QueuectlWorkersDie"),
-            ({"queuectl_settings_valid": 0}, "QueuectlSettingsBroken"),
-            ({"queuectl_up": 0}, "QueuectlUnreadable"),
-            (
-                {"queuectl_disk_free_bytes": 1, "queuectl_disk_size_bytes": 100},
-                "QueuectlDiskNearlyFull",
-            ),
-            (
-                {"queuectl_disk_free_inodes": 1, "queuectl_disk_inodes": 100},
-                "QueuectlDiskNearlyFull",
-            ),
-            ({"queuectl_disk_free_inodes": 0, "queuectl_disk_inodes": 0}, None),
-            ({'queuectl_workers{state="alive"}': 0, "queuectl_oldest_due_age_seconds": 0}, None),
+            (NO_WORKER, "1m"),
+            ({"queuectl_oldest_due_age_seconds": 1000}, "4m"),
+            ({'queuectl_jobs{state="dead"}': 101}, "59m"),
+            ({"queuectl_up": 0}, "1m"),
         ],
         ids=str,
     )
-    def test_the_alert_fires(self, tmp_path, series, alert):
-        def named(name):
-            return name.replace("{", '{spool="/s",') if "{" in name else f'{name}{{spool="/s"}}'
+    def test_what_passes_by_itself_wakes_nobody(self, tmp_path, series, early):
+        assert_alerts(tmp_path, series, early, None)
 
-        inputs = [
-            {"series": named(name), "values": value if isinstance(value, str) else f"{value}x20"}
-            for name, value in series.items()
-        ]
-        query = 'count by (alertname) (ALERTS{alertstate="firing"})'
-        expected = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] * bool(alert)
-        test = {
-            "rule_files": [str(HOW_TO / "alert-rules.yml")],
-            "evaluation_interval": "1m",
-            "tests": [
-                {
-                    "interval": "1m",
-                    "input_series": inputs,
-                    "promql_expr_test": [
-                        {
-                            "expr": query,
-                            "eval_time": "18m",
-                            "exp_samples": expected,
-                        }
-                    ],
-                }
-            ],
-        }
-        file = tmp_path / "test.yml"
-        file.write_text(json.dumps(test))
-        done = subprocess.run(
-            ["promtool", "test", "rules", file], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    def test_every_alert_has_a_test_in_which_it_fires(self):
+        alerts = re.findall(r"- alert: (\w+)", (HOW_TO / "alert-rules.yml").read_text())
+        assert {alert for _, alert in FIRING} == set(alerts)
+
+
+def assert_alerts(tmp_path: Path, series: dict, when: str, alert: str | None) -> None:
+    """Let promtool play the rules over series; that alert fires then, and no other."""
+
+    def named(name):
+        if not name.startswith("queuectl_"):
+            return name
+        return name.replace("{", '{spool="/s",') if "{" in name else f'{name}{{spool="/s"}}'
+
+    inputs = [
+        {"series": named(name), "values": value if isinstance(value, str) else f"{value}x120"}
+        for name, value in series.items()
+    ]
+    asked = {
+        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+        "eval_time": when,
+        "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1}] * bool(alert),
+    }
+    test = {
+        "rule_files": [str(HOW_TO / "alert-rules.yml")],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": [asked]}],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps(test))
+    done = subprocess.run(
+        ["promtool", "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -94,7 +94,7 @@ def top(screen):
     def start(columns: int = 80, lines: int = 24) -> Screen:
         screen.open(columns, lines)
         screen.run("queuectl top; echo left with $?")
-        screen.shows("queuectl top ", "proc", but="left with")
+        screen.shows("queuectl top ", "[pr", but="left with")
         return screen
 
     return start
@@ -313,10 +313,20 @@ class TestSizes:
     def test_each_line_fits_and_the_first_is_seen(self, one_of_each, top, screen, columns, lines):
         screen.open(columns, lines)
         screen.run("queuectl top")
-        screen.shows("[proc", " queuectl top"[: columns - 3])
+        screen.shows("[pr", " queuectl top"[: columns - 3])
         assert screen.ask("alternate_on") == "1"
         screen.type("q")
         screen.shows("ready$")
+
+    def test_a_narrow_terminal_tells_all_counts_and_all_keys(self, queuectl, settings, top):
+        settings()
+        lines = [f'{{"id": "job{n:04}", "command": "true"}}' for n in range(1234)]
+        queuectl("enqueue", "-", input="\n".join(lines))
+        screen = top(40, 12)
+        screen.shows("[pr 0] pe 1.2k  fa 0  de 0  co 0", "? help")
+        screen.type("?")
+        text = screen.shows("shift-tab", "run it again", "cancel it", "leave", "Any key goes back")
+        assert "…" not in text
 
     def test_it_follows_the_size_of_the_terminal(self, one_of_each, top):
         screen = top()
@@ -339,6 +349,19 @@ def test_hostile_text_reaches_the_terminal_spelled_out(queuectl, spool, settings
     assert "\n  \\x1b]0;owned\\…" in text  # the name of a file
     assert screen.ask("pane_title") != "owned"
     assert all("wide" not in line or line.rstrip().endswith("…") for line in screen.lines)
+
+
+def test_no_color_is_heeded(one_of_each, screen):
+    screen.open()
+    coloured = []
+    for prefix in ("", "NO_COLOR=1 "):
+        screen.run(f"{prefix}queuectl top")
+        screen.shows("[processing 1]", "dead 1")
+        seen = screen.tmux("capture-pane", "-e", "-p", "-t", "t")
+        coloured.append(any(f"\x1b[{code}m" in seen for code in (31, 32, 33, 36)))
+        screen.type("q")
+        screen.eventually(lambda: screen.ask("alternate_on") == "0")
+    assert coloured == [True, False]
 
 
 class TestLeaving:
@@ -413,6 +436,49 @@ class TestLeaving:
         before.type("q")
         before.eventually(lambda: before.ask("alternate_on") == "0")
         self.assert_as_it_was(before, queuectl)
+
+
+class TestJson:
+    def test_it_is_all_that_is_on_the_screen(self, one_of_each, queuectl, spool):
+        found = queuectl.json("top")
+        states = ("processing", "pending", "failed", "dead", "completed")
+        assert found["spool"] == str(spool.root)
+        assert found["jobs"] == dict.fromkeys(states, 1)
+        assert {s: [job["id"] for job in found["lists"][s]] for s in states} == {
+            s: [f"{s}1"] for s in states
+        }
+        (running,) = found["lists"]["processing"]
+        assert running["command"] == NAP
+        assert (running["worker"], running["pid"] > 0) == (one_of_each.name, True)
+        assert found["workers"][0]["slots"] == 4
+        assert sum(found["throughput"]["ended"]) == 3
+
+    def test_of_a_long_list_the_first_are_told(self, queuectl, settings):
+        settings()
+        lines = [f'{{"id": "job{n:02}", "command": "true"}}' for n in range(40)]
+        queuectl("enqueue", "-", input="\n".join(lines))
+        found = queuectl.json("top")
+        assert found["jobs"]["pending"] == 40
+        listed = [job["id"] for job in found["lists"]["pending"]]
+        assert listed == [f"job{n:02}" for n in range(len(listed))]
+        assert 10 <= len(listed) < 40
+
+    def test_hostile_text_is_json(self, queuectl, spool, settings):
+        settings()
+        queuectl("enqueue", "--id", "a", f"echo {ESCAPE}")
+        spool.drop(f"{ESCAPE}.json", '{"command": "true"}')
+        result = queuectl("top", "--json")
+        assert "\x1b" not in result.out
+        assert queuectl.json("top")["jobs"]["pending"] == 2
+
+    def test_where_there_is_no_spool(self, queuectl, spool):
+        assert str(spool.root) in queuectl.error("top", "--json", code=1)
+
+    def test_a_spool_that_is_damaged(self, queuectl, spool, settings):
+        settings()
+        (spool.root / "dead").rmdir()
+        (spool.root / "dead").touch()
+        assert "dead" in queuectl.error("top", "--json", code=1)
 
 
 class TestRefusals:

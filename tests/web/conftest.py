@@ -52,6 +52,7 @@ def make_client(queue: Queue) -> Iterator[Callable[..., Client]]:
         def make(**access: Any) -> Client:
             app = make_app(queue, Access(**access))
             client = Client(app, base_url=BASE, follow_redirects=False)
+            client.headers["Accept"] = "text/html,*/*;q=0.8"
             return stack.enter_context(client)
 
         yield make
@@ -120,7 +121,8 @@ def serve(root: Path) -> Iterator[Callable[..., tuple[str, Process]]]:
 
 @pytest.fixture
 def address(serve: Callable[..., tuple[str, Process]]) -> str:
-    return serve()[0].rstrip("/")
+    """One without a token, so that a test can go to any page at once."""
+    return serve("--no-token")[0].rstrip("/")
 
 
 @pytest.fixture

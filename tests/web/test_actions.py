@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
+from queuectl.config import describe
 
 
 def error_at(text: str, field: str) -> str:
@@ -196,6 +198,40 @@ def test_a_setting_is_changed_and_goes_back_to_its_default(queue: Queue, client:
     assert queue.setting("max_retries") == 3
 
 
+def test_an_empty_value_is_none_where_that_is_the_default(queue: Queue, client: Any) -> None:
+    queue.set_setting("timeout", "90")
+    assert client.send_form("/settings/timeout", value=" ").status_code == 303
+    assert queue.setting("timeout") is None
+
+
+def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, client: Any) -> None:
+    """Whatever settings there are; those that are texts have lines and quotes of their own."""
+    for info in describe().values():
+        is_text = getattr(info, "is_text", False)
+        if is_text:
+            command = "echo \"a = 1\"\r\necho '</textarea><b>'"
+            assert client.send_form(f"/settings/{info.name}", value=command).status_code == 303
+        before = queue.setting(info.name)
+        text = client.get("/settings").text
+        assert "</textarea><b>" not in text
+        mark = rf'[^>]* id="s-{info.name}"[^>]*>'
+        field = re.search(
+            rf"<input{mark}|<select{mark}.*?</select>|<textarea{mark}.*?</textarea>",
+            text,
+            re.DOTALL,
+        )
+        assert field, info.name
+        if is_text:
+            assert before == command.replace("\r\n", "\n")
+            shown = html.unescape(field[0].partition(">\n")[2].removesuffix("</textarea>"))
+        elif chosen := re.search(r"<option selected>([^<]*)", field[0]):
+            shown = chosen[1]
+        else:
+            shown = html.unescape(re.search(r'value="([^"]*)"', field[0])[1])
+        assert client.send_form(f"/settings/{info.name}", value=shown).status_code == 303
+        assert queue.setting(info.name) == before
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -203,7 +239,7 @@ def test_a_setting_is_changed_and_goes_back_to_its_default(queue: Queue, client:
         ("timeout", "0", "above 0"),
         ("backoff_jitter", "2", "from 0 to 1"),
         ("keep_done", "soon", "not a duration"),
-        ("max_retries", "", "a value is wanted"),
+        ("max_retries", "", "wants a value"),
     ],
 )
 def test_a_bad_value_is_said_beside_the_setting(

@@ -77,6 +77,25 @@ def test_a_log_grows_on_the_page_as_it_is_written(
     expect(page.locator("#log-state")).to_have_text("")
 
 
+def test_a_log_that_is_written_faster_than_it_can_be_shown_does_not_hold_the_page_up(
+    queue: Queue, page: Any, address: str, worker: Callable[..., Any], tmp_path: Any
+) -> None:
+    gate = tmp_path / "gate"
+    flood = f"while ! test -e {gate}; do seq 1 40000; done; echo; echo the end"
+    queue.enqueue(f"printf half; {flood}", id="flood")
+    worker()
+    live(page, address + "/jobs/flood")
+    expect(page.locator("#log")).to_contain_text("bytes are left out here")
+    assert len(page.locator("#log").text_content()) < 600_000
+    gate.touch()
+    expect(page.locator("#log-state")).to_have_text("")
+    expect(page.locator("#log")).to_contain_text("the end")
+    lines = page.locator("#log").inner_text().split("\n")
+    numbers = [int(line) for line in lines[-2000:] if line.isdigit()]
+    assert numbers[-1] == 40000
+    assert numbers == list(range(numbers[0], 40001))  # no line is cut where a block begins
+
+
 def test_a_page_goes_on_to_the_next_attempt_by_itself(
     queue: Queue, page: Any, address: str, worker: Callable[..., Any]
 ) -> None:
@@ -200,6 +219,7 @@ def test_workers_and_their_slots_are_shown_and_a_death_is_noticed(
     queue.enqueue("exec sleep 300", id="slept")
     expect(page.locator("#workers")).to_contain_text("1 of 2 slots busy")
     expect(page.get_by_role("link", name="slept")).to_be_visible()
+    expect(page.locator("#workers td.command")).to_have_text("exec sleep 300")
     process.process.kill()
     expect(page.locator("#workers .badge")).to_have_text("dead")
     worker()
@@ -277,6 +297,24 @@ def test_the_page_is_used_without_its_script(
     page.get_by_label("Choose plain").check()
     page.get_by_role("button", name="Retry chosen").click()
     expect(page.locator("#chore")).to_contain_text("1 job put back to pending")
+
+
+def test_a_page_whose_server_has_another_token_now_says_so(
+    page: Any, serve: Callable[..., Any]
+) -> None:
+    page.watcher.expect("401")
+    page.watcher.expect("Failed to load")
+    first, process = serve()
+    live(page, first)
+    process.stop()
+    expect(page.locator(".link")).to_have_text("Not connected")
+    port = first.partition("?")[0].rpartition(":")[2].rstrip("/")
+    second, _ = serve("--port", port)
+    expect(page.locator("#alert")).to_contain_text("it makes another at each start")
+    other = page.context.new_page()
+    other.goto(second)
+    expect(page.locator(".link")).to_have_text("Live")  # the cookie is there again
+    expect(page.locator("#alert")).to_have_text("")
 
 
 def test_a_token_is_asked_for_and_taken_from_the_address(

@@ -156,6 +156,34 @@ def test_a_wrong_token_lets_nobody_in(locked: Any, given: str) -> None:
     assert locked.get("/", headers={"Cookie": f"queuectl-8374={TOKEN}"}).status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+def test_a_machine_is_let_in_by_the_address_without_going_on(locked: Any, path: str) -> None:
+    answer = locked.get(f"{path}?token={TOKEN}", headers={"Accept": "*/*"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "set-cookie" not in answer.headers
+    assert locked.get(f"{path}?token=wrong-wrong-wrong").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html,*/*", "text/html"),
+        ("application/json", "application/json"),
+        ("*/*", "text/plain"),
+        ("text/event-stream", "text/plain"),
+    ],
+)
+def test_the_token_is_asked_for_in_the_words_of_who_asks(
+    locked: Any, accept: str, kind: str
+) -> None:
+    answer = locked.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith(kind)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "token" in answer.text.lower()
+
+
 def test_the_target_after_the_token_is_on_this_site(locked: Any) -> None:
     text = locked.get(f"//evil.example/?token={TOKEN}").text
     assert "url=//" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_a_log_read_in_pieces_says_the_same_as_read_at_once(tmp_path: Path) -> N
         pieces.append(reader.read())
     pieces.append(reader.read(final=True))
     assert "".join(pieces) == logtext.plain(whole)
+
+
+def test_of_a_log_that_grows_faster_than_it_is_read_a_piece_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines = "".join(f"line {number}\n" for number in range(200_000))
+    path.write_text("line 0\n")
+    reader = logtext.Reader(str(path), 0)
+    assert reader.read() == "line 0\n"
+    path.write_text(lines)
+    text = reader.read()
+    while more := reader.read():
+        text += more
+    said, _, shown = text.lstrip("\n").partition("\n")
+    left_out = int(re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)[1].replace(",", ""))
+    assert lines.endswith("\n" + shown)
+    assert len("line 0\n") + left_out + len(shown) == len(lines)
+    assert len(shown) <= logtext.CHUNK_BYTES
 
 
 def test_a_log_that_is_emptied_is_begun_anew(tmp_path: Path) -> None:

@@ -2,38 +2,144 @@
 
 from __future__ import annotations
 
-import pytest
-from starlette.testclient import TestClient
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
-from queuectl import Queue
-from queuectl.web.app import make_app
-from queuectl.web.guard import Access
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from queuectl import Queue, health
+from queuectl.web import pulse
+
+TOKEN = "a-long-enough-secret"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
-def client(tmp_path):
-    queue = Queue(tmp_path / "spool")
-    with TestClient(make_app(queue, Access(host="127.0.0.1", port=80)),
-                    base_url="http://127.0.0.1") as client:  # fmt: skip
-        client.queue = queue
-        yield client
+def probe(make_client: Callable[..., Any]) -> Any:
+    """A client that asks as a program does."""
+    client = make_client()
+    client.headers["Accept"] = "*/*"
+    return client
 
 
-def test_a_healthy_queue_is_said_to_be_so(client):
-    answer = client.get("/healthz")
-    assert (answer.status_code, answer.text) == (200, "healthy\n")
+@pytest.fixture
+def stranger(make_client: Callable[..., Any]) -> Any:
+    """A client that does not know the token."""
+    client = make_client(token=TOKEN)
+    client.headers["Accept"] = "*/*"
+    return client
 
 
-def test_a_queue_that_is_not_well_says_why(client):
-    client.queue.enqueue("true")  # and no worker lives
-    answer = client.get("/healthz")
-    assert answer.status_code == 503
-    assert answer.text.startswith("workers: ")
+class TestHealth:
+    def test_a_healthy_queue_is_said_to_be_so(self, probe: Any) -> None:
+        answer = probe.get("/healthz")
+        assert (answer.status_code, answer.text) == (200, "healthy\n")
+
+    def test_a_queue_that_is_not_well_says_why(self, queue: Queue, probe: Any) -> None:
+        queue.enqueue("true")  # and no worker lives
+        answer = probe.get("/healthz")
+        assert answer.status_code == 503
+        assert answer.text.startswith("workers: no worker lives")
+
+    def test_the_document_is_that_of_the_command(self, queue: Queue, probe: Any) -> None:
+        queue.enqueue("true")
+        answer = probe.get("/healthz", headers={"Accept": "application/json"})
+        assert answer.status_code == 503
+        found = answer.json()
+        assert found["healthy"] is False
+        assert [reason["check"] for reason in found["reasons"]] == ["workers"]
+        assert found["seen"]["jobs"]["pending"] == 1
+
+    @pytest.mark.parametrize(
+        ("limits", "check"),
+        [("max_dead=0", "dead"), ("max_age=1s", "age"), ("min_free=100%25", "disk")],
+    )
+    def test_limits_are_in_the_address(
+        self, queue: Queue, probe: Any, limits: str, check: str
+    ) -> None:
+        queue.enqueue("true", id="old")
+        os.utime(queue.spool.layout.job("pending", "old"), (1, 1_000_000_000))
+        queue.enqueue("true", id="dead")
+        queue.cancel("dead")
+        assert f"{check}: " not in probe.get("/healthz").text
+        assert f"{check}: " in probe.get(f"/healthz?{limits}").text
+
+    @pytest.mark.parametrize(
+        "limits",
+        ["max_dead=few", "max_dead=-1", "max_age=soon", "min_free=", "maxdead=1", "max_dead="],
+    )
+    def test_a_limit_that_is_none_is_refused_in_one_line(self, probe: Any, limits: str) -> None:
+        answer = probe.get(f"/healthz?{limits}")
+        assert answer.status_code == 400
+        assert len(answer.text.splitlines()) == 1
+        assert "<" not in answer.text
+
+    def test_a_spool_that_is_gone_is_not_well(self, queue: Queue, probe: Any, root: Any) -> None:
+        root.rename(root.with_name("gone"))
+        answer = probe.get("/healthz")
+        assert answer.status_code == 503
+        assert "there is no spool" in answer.text
 
 
-def test_the_gauges_are_those_of_the_command(client):
-    client.queue.enqueue("true")
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert 'state="pending"} 1.0' in answer.text
+class TestHealthWithoutTheToken:
+    """A kubelet and a load balancer know no token."""
+
+    def test_whether_it_is_well_is_told_and_nothing_else(self, queue: Queue, stranger: Any) -> None:
+        queue.enqueue("secret", id="secret-id")
+        answer = stranger.get("/healthz")
+        assert answer.status_code == 503
+        assert answer.text == "not well; who sends the token is told why\n"
+        as_json = stranger.get("/healthz", headers={"Accept": "application/json"})
+        assert (as_json.status_code, as_json.json()) == (503, {"healthy": False})
+
+    def test_a_limit_is_asked_for_without_it(self, queue: Queue, stranger: Any) -> None:
+        assert stranger.get("/healthz").status_code == 200
+        assert stranger.get("/healthz?min_free=100%25").status_code == 503
+
+    def test_the_reasons_are_told_to_who_has_it(self, queue: Queue, stranger: Any) -> None:
+        queue.enqueue("true")
+        assert "workers: " in stranger.get("/healthz", headers=BEARER).text
+
+    def test_many_who_ask_cost_one_look(
+        self, stranger: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = []
+        original = health.look
+        monkeypatch.setattr(pulse.health, "look", lambda root: looks.append(1) or original(root))
+        for number in range(5):
+            assert stranger.get(f"/healthz?max_dead={number}").status_code == 200
+        assert len(looks) == 1
+
+
+class TestMetrics:
+    def test_the_gauges_are_those_of_the_command(self, queue: Queue, probe: Any) -> None:
+        queue.enqueue("true")
+        answer = probe.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+        assert 'state="pending"} 1.0' in answer.text
+        assert list(text_string_to_metric_families(answer.text))
+
+    def test_a_spool_that_cannot_be_read_is_told(self, probe: Any, root: Any) -> None:
+        root.rename(root.with_name("gone"))
+        answer = probe.get("/metrics")
+        assert answer.status_code == 200
+        assert "queuectl_up{" in answer.text
+        assert "queuectl_jobs" not in answer.text
+
+    def test_the_token_is_wanted(self, stranger: Any) -> None:
+        assert stranger.get("/metrics").status_code == 401
+        assert stranger.get("/metrics", headers=BEARER).status_code == 200
+
+    def test_without_the_extra_it_is_said_what_to_install(
+        self, probe: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delitem(sys.modules, "queuectl.metrics", raising=False)
+        monkeypatch.delattr("queuectl.metrics", raising=False)
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        answer = probe.get("/metrics")
+        assert answer.status_code == 501
+        assert answer.text == "metrics need their extra: pip install 'queuectl-spool[metrics]'\n"

@@ -75,18 +75,104 @@ def run(root: Path, *args: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def test_it_prints_its_address_and_listens_on_loopback_without_a_token(
-    serve: Callable[..., Any],
+def status(address: str, path: str = "/jobs", **headers: str) -> int:
+    stream = Stream(address, path, **headers)
+    stream.close()
+    return stream.answer.status
+
+
+@pytest.mark.parametrize("options", [(), ("--host", "0.0.0.0")], ids=["loopback", "elsewhere"])
+def test_it_makes_a_token_and_prints_the_address_that_holds_it(
+    serve: Callable[..., Any], options: tuple[str, ...]
+) -> None:
+    address, process = serve(*options)
+    token = address.partition("?token=")[2]
+    assert options or urlsplit(address).hostname == "127.0.0.1"
+    assert len(token) >= 32
+    assert token not in process.said
+    here = f"http://127.0.0.1:{urlsplit(address).port}/"
+    assert status(here) == 401
+    assert status(here, Authorization=f"Bearer {token}") == 200
+
+
+def test_each_start_makes_another_token(serve: Callable[..., Any]) -> None:
+    first, second = (serve()[0].partition("?token=")[2] for _ in range(2))
+    assert first != second
+
+
+def test_another_user_of_the_machine_can_do_nothing_without_the_token(
+    queue: Queue, serve: Callable[..., Any]
 ) -> None:
     address, _ = serve()
-    assert urlsplit(address).hostname == "127.0.0.1"
+    where = urlsplit(address)
+    own = f"http://127.0.0.1:{where.port}"
+    connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=20)
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": own}
+    for path, body in (("/enqueue", "command=id"), ("/settings/timeout", "value=1")):
+        connection.request("POST", path, body=body, headers=form)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 401
+    connection.close()
+    assert queue.list() == []
+    assert queue.setting("timeout") is None
+
+
+def test_without_a_token_only_where_that_is_said(serve: Callable[..., Any]) -> None:
+    address, _ = serve("--no-token")
     assert "token" not in address
+    assert status(address) == 200
 
 
-def test_elsewhere_it_makes_a_token(serve: Callable[..., Any]) -> None:
-    address, process = serve("--host", "0.0.0.0")
-    assert len(address.partition("?token=")[2]) >= 32
-    assert "token" not in process.said
+def test_a_token_of_the_environment_is_taken(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUECTL_WEB_TOKEN", "a-token-that-stays")
+    assert serve()[0].endswith("/?token=a-token-that-stays")
+
+
+def test_the_address_as_json(root: Path) -> None:
+    process = subprocess.Popen(
+        [PROGRAM, "--spool", root, "web", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines: list[str] = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(process.stdout.readline())
+            assert lines[-1], "it has ended"
+        said = json.loads("".join(lines))
+        assert said["url"].endswith(f"/?token={said['token']}")
+        assert said["spool"] == str(root)
+        assert status(said["url"], Authorization=f"Bearer {said['token']}") == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        process.communicate()
+
+
+def test_the_browser_is_opened_without_the_token_in_its_command_line(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, eventually: Any
+) -> None:
+    """For `ps` shows every user of the machine what stands there."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        '#!/bin/sh\nfile="${1#file://}"\ncp "$file" "$0.page"; stat -c %a "$file" >"$0.mode"\n'
+        'echo "$*" >"$0.words.new"; mv "$0.words.new" "$0.words"\n'
+    )
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    address, process = serve("--open")
+    words = eventually(lambda: (w := tmp_path / "browser.words").exists() and w.read_text())
+    token = address.partition("?token=")[2]
+    assert token not in words
+    assert f'url={address}"' in (tmp_path / "browser.page").read_text()
+    assert (tmp_path / "browser.mode").read_text() == "600\n"
+    process.stop()
+    assert not Path(words.strip().removeprefix("file://")).exists()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +180,19 @@ def test_elsewhere_it_makes_a_token(serve: Callable[..., Any]) -> None:
     [
         (("--host", "no.such.host.invalid"), 2, "no address of this machine"),
         (("--token", "short"), 2, "at least 12"),
+        (("--token", "with spaces in it"), 2, "no spaces"),
+        (("--token", "päßword-päßword"), 2, "ASCII"),
+        (("--token", "long-enough-one", "--no-token"), 2, "and yet a token is given"),
+        (("--no-token", "--host", "0.0.0.0"), 2, "loopback alone"),
+        (("--no-token", "--public-url", "https://queue.example.org"), 2, "loopback alone"),
+        (("--port", "70000"), 2, "--port"),
         (("--public-url", "queue.example.org"), 2, "https://"),
+        (("--public-url", "https://"), 2, "https://queue"),
+        (("--public-url", "https://[bad"), 2, "https://queue"),
+        (("--public-url", "https://queue.example.org:x"), 2, "https://queue"),
+        (("--public-url", "https://me:secret@queue.example.org"), 2, "https://queue"),
+        (("--public-url", "https://example.org/queue"), 2, "nothing after it"),
+        (("--host", ""), 2, "no address of this machine"),
         (("--host", "192.0.2.1"), 1, "cannot listen"),
         (("--spool", "/etc"), 1, "not a spool"),
     ],
@@ -130,7 +228,7 @@ def test_without_its_extra_one_line_says_what_to_install(root: Path, tmp_path: P
 def test_it_ends_at_once_and_well_with_pages_open(
     serve: Callable[..., Any], listen: Callable[..., Stream], number: int
 ) -> None:
-    address, process = serve()
+    address, process = serve("--no-token")
     streams = [listen(address) for _ in range(3)]
     for stream in streams:
         next(stream.events("state"))
@@ -180,10 +278,41 @@ def test_the_stream_of_a_job_that_is_none_is_refused(
     assert listen(address, "/events?job=..%2Fx").answer.status == 404
 
 
+def test_a_probe_asks_without_a_token(
+    queue: Queue, serve: Callable[..., Any], worker: Callable[..., Any], eventually: Any
+) -> None:
+    address = serve()[0].partition("?")[0]
+    assert status(address, "/healthz") == 200
+    queue.enqueue("exec sleep 300", id="due")
+    eventually(lambda: status(address, "/healthz") == 503)
+    worker()
+    eventually(lambda: status(address, "/healthz") == 200)
+
+
+def test_many_retries_on_an_open_page_keep_its_watch(
+    queue: Queue, serve: Callable[..., Any], listen: Callable[..., Stream]
+) -> None:
+    queue.enqueue_many({"id": f"job-{n:03}", "command": "true"} for n in range(300))
+    for number in range(300):
+        path = queue.spool.layout.job("pending", f"job-{number:03}")
+        os.rename(path, queue.spool.layout.job("dead", f"job-{number:03}"))
+    address, process = serve("--no-token")
+    events = listen(address).events("state")
+    next(events)
+    where = urlsplit(address)
+    connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)
+    headers = {"Origin": address.rstrip("/")}
+    connection.request("POST", "/dead/retry-all", headers=headers)
+    assert connection.getresponse().status == 303
+    connection.close()
+    assert next(state for state, _ in events if state["counts"]["pending"] == 300)
+    assert "no watch" not in process.said
+
+
 def test_with_no_page_open_nothing_is_watched(
     serve: Callable[..., Any], listen: Callable[..., Stream], eventually: Any
 ) -> None:
-    address, process = serve()
+    address, process = serve("--no-token")
 
     def watched() -> bool:
         watches = 0
@@ -203,7 +332,7 @@ def test_with_no_page_open_nothing_is_watched(
 def test_an_idle_page_costs_nothing(
     serve: Callable[..., Any], listen: Callable[..., Stream], eventually: Any
 ) -> None:
-    address, process = serve()
+    address, process = serve("--no-token")
     next(listen(address).events("state"))
     tasks = Path(f"/proc/{process.process.pid}/task")
 

@@ -5,7 +5,8 @@
 // says comes to the page either as HTML that the server has escaped, or as text.
 
 const LEAST_PAUSE = 1000; // ms between two refreshes
-const MOST_LOG = 512 * 1024; // characters of a log that is followed
+const MOST_LOG = 256 * 1024; // characters of a log that is followed
+const LOG_PIECE = 16 * 1024; // characters in a block: only the last is laid out when more comes
 const ANNOUNCE = 15000; // ms between two announcements of the numbers
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en-US");
@@ -91,7 +92,7 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (mine !== generation) {
       again = true;
-    } else if (!response.ok) {
+    } else if (!response.ok) { // the token too: a server that was started anew has another
       warn(fresh.querySelector("[data-refusal] p")?.textContent ?? response.statusText);
     } else {
       warn("");
@@ -141,13 +142,27 @@ function addToLog(text, mark) {
   if (!log) return;
   panel.dataset.offset = mark.split(":")[1] ?? panel.dataset.offset;
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-  log.append(text);
+  appendToLog(log, text);
   let surplus = log.textContent.length - MOST_LOG;
   while (surplus > 0 && log.firstChild !== log.lastChild) {
     surplus -= log.firstChild.textContent.length;
     log.firstChild.remove();
   }
+  if (surplus > 0) log.textContent = log.textContent.slice(-MOST_LOG / 2); // one endless line
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// A block ends at the end of a line, for a block begins a line of its own.
+function appendToLog(log, text) {
+  const open = log.lastChild;
+  const said = open?.textContent ?? "";
+  const cut = said === "" || said.endsWith("\n") ? 0 : text.indexOf("\n") + 1 || text.length;
+  if (cut && open.nodeType === Node.TEXT_NODE) open.appendData(text.slice(0, cut));
+  else if (cut) open.append(text.slice(0, cut));
+  const rest = text.slice(cut);
+  if (!rest) return;
+  if (open?.nodeType === Node.ELEMENT_NODE && open.textContent.length < LOG_PIECE) open.append(rest);
+  else log.append(Object.assign(document.createElement("div"), { textContent: rest }));
 }
 
 // -- what is pushed --------------------------------------------------------------------------
@@ -172,7 +187,9 @@ function connect() {
   source.addEventListener("open", () => linked(true));
   source.addEventListener("error", () => {
     linked(false);
-    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && connect(), 5000);
+    if (mine.readyState !== EventSource.CLOSED) return; // else it comes back by itself
+    schedule(); // a page that is fetched says why there is no connection
+    setTimeout(() => mine === source && connect(), 5000);
   });
 }
 
