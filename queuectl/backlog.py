@@ -65,7 +65,8 @@ class Backlog:
             known, now = self._known[state], clock.now()
             for job in jobs:
                 other = None if job.id == layout.stem(job.name) else job.id
-                entry = (-job.priority, job.created, job.due, state, job.name, other, job.attempts)
+                due = job.due or 0.0  # one zero for all
+                entry = (-job.priority, job.created, due, state, job.name, other, job.attempts)
                 if known.get(job.name) == entry:
                     continue
                 known[job.name] = entry

@@ -189,15 +189,15 @@ def _start(
 ) -> Child:
     job = claim.job
     ours = {
-        "QUEUECTL_SPOOL": spool.layout.root,
-        "QUEUECTL_JOB_ID": claim.id,
-        "QUEUECTL_ATTEMPT": str(claim.attempt),
-        process.RUN_VARIABLE: mark,
+        b"QUEUECTL_SPOOL": os.fsencode(spool.layout.root),
+        b"QUEUECTL_JOB_ID": claim.id.encode(),
+        b"QUEUECTL_ATTEMPT": b"%d" % claim.attempt,
+        process.RUN_VARIABLE.encode(): os.fsencode(mark),
     }
-    extra = {**(job.env or {}), **ours}.items()
+    theirs = {os.fsencode(name): os.fsencode(value) for name, value in (job.env or {}).items()}
     return child.start(
         ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command,
-        {**environment, **{os.fsencode(k): os.fsencode(v) for k, v in extra}},
+        {**environment, **theirs, **ours},
         job.cwd,
         output=log,
         inherited=run_file,
