@@ -13,6 +13,7 @@ import pytest
 
 from queuectl import Queue, runner, trouble
 from queuectl.errors import NotDurable
+from queuectl.filesystem import FileSystem
 from queuectl.fsio import Disk
 from queuectl.housekeeping import Housekeeper
 from queuectl.spool import Spool
@@ -104,6 +105,8 @@ def test_a_settled_job_whose_move_is_not_durable_stays_settled(
     queue.enqueue(command, id="a", max_retries=1)
 
     def moved(_: Disk, *paths: str) -> bool:
+        if paths[-1].endswith("/processing"):  # a worker enrols
+            return False
         return any(f"/{directory}" in path for path in paths) and not _claims(queue)
 
     refuse(Disk, "commit", BROKEN, when=moved)
@@ -285,8 +288,9 @@ def test_a_worker_whose_settings_break_goes_on_with_the_last_good(
     assert work(queue, break_them).tally.ok == 1
 
 
+@pytest.mark.parametrize("has_one_log", [False, True])
 def test_a_settled_job_is_committed_before_the_next_command_starts(
-    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, has_one_log: bool
 ) -> None:
     order: list[str] = []
     commit, start = Disk.commit, runner._start
@@ -301,6 +305,7 @@ def test_a_settled_job_is_committed_before_the_next_command_starts(
 
     for _ in range(3):
         queue.enqueue("true")
+    queue.spool.disk.on = FileSystem(has_one_log=has_one_log)
     monkeypatch.setattr(Disk, "commit", noted_commit)
     monkeypatch.setattr(runner, "_start", noted_start)
     drain(queue, slots=1)
@@ -318,6 +323,8 @@ def test_a_settle_whose_commit_fails_with_that_of_the_next_claim_is_told_of(
 
     def both(_: Disk, *paths: str) -> bool:
         return any(path.endswith("/done") for path in paths) and _is_of_a_claim(_, *paths)
+
+    queue.spool.disk.on = FileSystem(has_one_log=True)
 
     refused = refuse(Disk, "commit", BROKEN, when=both)
     drain(queue, slots=1)
