@@ -143,11 +143,16 @@ class Disk:
             self._sync_path(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def _sync_path(self, path: str, flags: int) -> None:
-        fd = os.open(path, flags | os.O_CLOEXEC)
         try:
-            self._fsync(fd, path)
-        finally:
-            os.close(fd)
+            fd = os.open(path, flags | os.O_CLOEXEC)
+            try:
+                self._fsync(fd, path)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:  # what was renamed stands under its new name all the same
+            raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
 
     def _fsync(self, fd: int, path: str) -> None:
         if not self.sync:
