@@ -90,8 +90,10 @@ class Backlog:
         """Whether so many slots wait for a job, and none is due or waits for a retry."""
         with self._changed:
             self._promote()
+            if self._takers != takers or self._known["failed"]:
+                return False
             due = sum(map(len, self._known.values())) - len(self._scheduled())
-            return self._takers == takers and not due and not self._known["failed"]
+            return not due
 
     def scheduled(self) -> int:
         """Count the jobs that are for later."""

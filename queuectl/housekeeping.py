@@ -18,6 +18,7 @@ from queuectl import clock, layout
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.fsio import discard_tree
 from queuectl.job import State
+from queuectl.markers import Heir
 from queuectl.recovery import recover
 from queuectl.spool import Spool
 
@@ -37,7 +38,7 @@ class Housekeeper:
     """The periodic work of one worker, in a thread of its own.
 
     `look(state, name)` is told of every waiting file for which `knows(state, name)` is false;
-    `recovered(count)` when jobs of dead workers were moved on;
+    `recovered(count)` when jobs of dead workers were moved on, whose hooks become the `heir`'s;
     `each_round()` is called at every rescan and returns whether a watch is in place.
     """
 
@@ -50,6 +51,7 @@ class Housekeeper:
         each_round: Callable[[], bool],
         overflowed: threading.Event,
         recovered: Callable[[int], None],
+        heir: Heir | None = None,
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
@@ -60,6 +62,7 @@ class Housekeeper:
         self._each_round = each_round
         self._overflowed = overflowed
         self._recovered = recovered
+        self._heir = heir
         self._root = os.stat(spool.layout.root)
         self._mtimes: dict[State, int] = {}
         self._next_full_look = 0.0
@@ -98,7 +101,8 @@ class Housekeeper:
             self._next_full_look = clock.monotonic() + 20 * (clock.monotonic() - started)
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
-            moved = recover(self.spool, grace=settings.kill_grace, draw=random.random())
+            grace = settings.kill_grace
+            moved = recover(self.spool, grace=grace, draw=random.random(), heir=self._heir)
             self._recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL

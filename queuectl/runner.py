@@ -94,7 +94,7 @@ def run(spool: Spool, claim: Claim, slot: int, settings: Settings, control: Cont
         return replace(entry, error=reason, log=None, finished_at=entry.started_at)
     try:
         if control.reason:
-            entry = _conclude(entry, control.reason, None, None)
+            entry = conclude(entry, control.reason, None, None)
         else:
             entry = _run(spool, claim, slot, settings, control, entry, log)
     finally:
@@ -137,14 +137,14 @@ def _run(
         os.close(run_file)  # from here on the command's own copies hold the lock
     marks = process.Marks(mark, (found.st_dev, found.st_ino), group=command.pid)
     timeout = claim.job.timeout or settings.timeout
-    asked = _wait(command, timeout, control)
+    asked = wait(command, timeout, control)
     if asked:
         process.end(marks, settings.kill_grace, pause=time.sleep)
     elif _status(command) != 0:
         # The leader is dead but not reaped, so its group's number cannot be another's.
         process.end(marks, settings.kill_grace, pause=time.sleep)
     code = command.wait()
-    return _conclude(entry, asked, code, timeout)
+    return conclude(entry, asked, code, timeout)
 
 
 def _open_log(path: str, mode: int) -> int:
@@ -205,7 +205,7 @@ def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attemp
     return replace(entry, exit_code=code, error=reason[:MAX_ERROR_CHARS])
 
 
-def _wait(
+def wait(
     command: subprocess.Popen[bytes], timeout: float | None, control: Control
 ) -> Outcome | None:
     """Wait for the command's own end without reaping it, or for a reason to end it."""
@@ -243,9 +243,10 @@ def _status(command: subprocess.Popen[bytes]) -> int:
     return command.wait()
 
 
-def _conclude(
+def conclude(
     entry: Attempt, asked: Outcome | None, code: int | None, timeout: float | None
 ) -> Attempt:
+    """Enter how a command has ended: by what was asked for, or by its own exit code."""
     name = _signal_name(-code) if code is not None and code < 0 else None
     entry = replace(entry, exit_code=None if name else code, signal=name)
     match asked:

@@ -16,6 +16,7 @@ from queuectl.config import Settings
 from queuectl.errors import ClaimLost, InvalidJob, NotDurable, QueuectlError, SpoolUnusable
 from queuectl.fsio import discard
 from queuectl.fsread import stands
+from queuectl.hooks import Hooks
 from queuectl.intake import Intake
 from queuectl.job import Attempt, State
 from queuectl.lookup import Ready
@@ -42,6 +43,7 @@ class Slots:
         worker: str,
         count: int,
         intake: Intake,
+        hooks: Hooks,
         observer: Observer,
         *,
         released: Callable[[], None],
@@ -55,6 +57,7 @@ class Slots:
         self._count = count
         self._intake = intake
         self._backlog, self._unready = intake.backlog, intake.unready
+        self._hooks = hooks
         self._released = released
         self._failed = failed
         self._lock = threading.Lock()
@@ -186,22 +189,22 @@ class Slots:
 
     def _settle(self, number: int, claim: Claim, entry: Attempt) -> None:
         """Write the outcome, however long the disk refuses; the command is never run again."""
-        kept = claim.id
+        kept, marker = claim.id, None
         if entry.outcome != "ok" and self._is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
         while True:
             try:
+                settings = self.settings()
                 record, target = retry.conclude(
-                    claim.job,
-                    entry,
-                    self.settings().retry_policy,
-                    now=clock.now(),
-                    draw=random.random(),
+                    claim.job, entry, settings.retry_policy, now=clock.now(), draw=random.random()
                 )
+                marker = self._hooks.announce(claim, record, target, settings, again=marker)
                 kept = self.spool.settle(claim, record, target)
                 break
             except ClaimLost as error:
                 log.error("%s; its outcome, %s, is not written", error, entry.outcome)
+                with contextlib.suppress(OSError, QueuectlError):
+                    self._hooks.withdraw(marker)
                 self._clean_up(claim)
                 return
             except (OSError, QueuectlError) as error:
@@ -215,6 +218,8 @@ class Slots:
                     return
                 self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
         self._trouble.is_over(number)
+        self._hooks.active.set()
+        self._hooks.happened(marker)
         self._clean_up(claim)
         self._tell(claim, entry, target)
         self.observer.settled(entry, target)
