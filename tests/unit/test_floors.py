@@ -13,8 +13,9 @@ import queuectl
 PACKAGE = Path(queuectl.__file__).parent
 CORE = [
     *("errors", "clock", "job", "retry", "fsio", "fsread", "process", "layout", "config", "lookup"),
-    *("spool", "recovery", "check", "report", "tail", "browse", "backlog", "wake", "runner"),
-    *("queue", "tally", "trouble", "intake", "slots", "housekeeping", "worker"),
+    *("spool", "markers", "recovery", "check", "report", "tail", "browse", "backlog", "wake"),
+    *("runner", "queue", "tally", "trouble", "hooks", "intake", "slots", "retention"),
+    *("housekeeping", "worker"),
 ]
 """From the ground up: a module may import those before it, and no other of ours."""
 FACES = sorted(
