@@ -17,7 +17,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from queuectl import clock, layout
+from queuectl import clock, layout, markers
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.fsread import kind, same_file
 from queuectl.job import State, is_id, numbered
@@ -91,6 +91,9 @@ def _dead_holders(spool: Spool) -> _Found:
                 ),
                 fix,
             )
+        elif left := markers.names(spool, name):
+            problem = f"{name} has died with {len(left)} hooks to run; the next worker runs them"
+            yield Finding("leftover", spool.layout.hooks(name), problem), None
         else:
             path = spool.layout.worker(name, "lock")
             problem = f"{name} has died and left its files"
@@ -192,6 +195,11 @@ def _strays(spool: Spool) -> _Found:
         with contextlib.suppress(FileNotFoundError):
             if os.lstat(path).st_mtime < limit:
                 yield Finding("leftover", path, "was never published; workers sweep it"), None
+    for name in spool.claimants():
+        with contextlib.suppress(FileNotFoundError):
+            for file in os.listdir(paths.hooks(name)):
+                if layout.parse_hook(file) is None:
+                    yield Finding("stray", paths.hook(name, file), "no hook's marker"), None
     for directory in (paths.logs, paths.workers):
         for entry in os.scandir(directory):
             if entry.is_symlink():
@@ -209,7 +217,7 @@ def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
             files = os.listdir(entry.path)
         except (FileNotFoundError, NotADirectoryError) as error:
             return isinstance(error, FileNotFoundError)  # its worker has left
-        return layout.is_worker(name) and all(map(layout.parse_claim, files))
+        return layout.is_worker(name) and all(map(layout.is_claim_name, files))
     if state == "dead" and name.endswith(".error"):
         return True
     return name.endswith(".json") and (state == "pending" or is_id(layout.stem(name)))
@@ -243,6 +251,8 @@ def _modes(spool: Spool) -> _Found:
         with contextlib.suppress(FileNotFoundError):
             for file in os.listdir(spool.layout.claims(name)):
                 yield from _mode(spool.layout.in_claims(name, file), spool.dir_mode)
+            for file in markers.names(spool, name):
+                yield from _mode(spool.layout.hook(name, file), spool.dir_mode)
     for path in (spool.layout.settings, spool.layout.settings + ".lock"):
         yield from _mode(path, spool.dir_mode)
 

@@ -61,28 +61,28 @@ def start(
     cwd: str | None,
     *,
     output: int,
-    inherited: int,
-    inherited_as: int,
+    inherited: tuple[int, int] | None = None,
 ) -> Child:
     """Start a command in a session of its own, with /dev/null as its input.
 
-    `output` is the descriptor for both its outputs; of all others it gets `inherited` alone,
-    as descriptor `inherited_as`. A program without a slash in its name is looked for in the
-    PATH of its own environment. Raises OSError, ValueError for a NUL in a word.
+    `output` is the descriptor for both its outputs; of all others it gets at most one:
+    `inherited`, a descriptor of ours and its number in the command. A program without a slash
+    in its name is looked for in the PATH of its own environment. Raises OSError, ValueError for
+    a NUL in a word.
     """
     words = [os.fsencode(word) for word in argv]
     if any(b"\0" in word for word in [*words, os.fsencode(cwd or "")]):
         raise ValueError("a NUL character cannot be passed to a program")
     libc = _libc()
     if libc is None:
-        return _start_by_subprocess(words, environment, cwd, output, inherited, inherited_as)
+        return _start_by_subprocess(words, environment, cwd, output, inherited)
     actions = ctypes.create_string_buffer(_ROOM)
     _check(libc.posix_spawn_file_actions_init(actions))
     try:
         for descriptor in _inheritable():
             _check(libc.posix_spawn_file_actions_addclose(actions, descriptor))
         _check(libc.posix_spawn_file_actions_addopen(actions, 0, b"/dev/null", os.O_RDONLY, 0))
-        for source, target in ((output, 1), (output, 2), (inherited, inherited_as)):
+        for source, target in ((output, 1), (output, 2), *([inherited] if inherited else [])):
             _check(libc.posix_spawn_file_actions_adddup2(actions, source, target))
         if cwd is not None:
             _check(libc.posix_spawn_file_actions_addchdir_np(actions, os.fsencode(cwd)))
@@ -108,10 +108,9 @@ def _start_by_subprocess(
     environment: Mapping[bytes, bytes],
     cwd: str | None,
     output: int,
-    inherited: int,
-    inherited_as: int,
+    inherited: tuple[int, int] | None,
 ) -> Child:
-    passed = fcntl.fcntl(inherited, fcntl.F_DUPFD_CLOEXEC, inherited_as)
+    passed = [fcntl.fcntl(inherited[0], fcntl.F_DUPFD_CLOEXEC, inherited[1])] if inherited else []
     try:
         process = subprocess.Popen(
             words,
@@ -121,10 +120,11 @@ def _start_by_subprocess(
             cwd=cwd,
             env=environment,
             start_new_session=True,
-            pass_fds=(passed,),
+            pass_fds=passed,
         )
     finally:
-        os.close(passed)
+        for descriptor in passed:
+            os.close(descriptor)
     process.returncode = 0  # it is ours to reap
     return Child(process.pid)
 

@@ -26,6 +26,8 @@ MAX_BYTES = 1 << 20
 """The most that is read of queue.toml."""
 _FOREVER = 1e9  # seconds, 31 years: a finite bound, so that no deadline overflows
 Seconds = Annotated[float, Meta(ge=0, le=_FOREVER, extra_json_schema={"duration": True})]
+_CHARACTER = r"[^\0\ud800-\udfff]"  # that can be written as UTF-8 and given to a program
+Command = Annotated[str, Meta(pattern=rf"^(?=\s*\S){_CHARACTER}+$")]
 SomeSeconds = Annotated[float, Meta(gt=0, le=_FOREVER, extra_json_schema={"duration": True})]
 
 
@@ -64,6 +66,23 @@ class Settings(Struct, frozen=True, kw_only=True):
         None
     )
 
+    keep_done_count: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="keep so many completed jobs, the newest"),
+    ] = None
+    keep_dead_count: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="keep so many dead jobs, the newest"),
+    ] = None
+    on_done: Annotated[Command | None, Meta(description="run this when a job has completed")] = None
+    on_dead: Annotated[Command | None, Meta(description="run this when a job was given up on")] = (
+        None
+    )
+    on_idle: Annotated[
+        Command | None, Meta(description="run this when, after work, nothing is left to do")
+    ] = None
+    hook_timeout: Annotated[SomeSeconds, Meta(description="end one of these after so long")] = 60
+
     @property
     def retry_policy(self) -> RetryPolicy:
         """The settings that decide over retries."""
@@ -80,6 +99,7 @@ class SettingInfo(Struct, frozen=True):
     meaning: str
     allowed: str
     is_duration: bool
+    is_text: bool
 
 
 @functools.cache
@@ -91,7 +111,12 @@ def describe() -> dict[str, SettingInfo]:
         kind = spec["anyOf"][0] if "anyOf" in spec else spec
         duration = kind.get("duration", False)
         infos[name] = SettingInfo(
-            name, spec["default"], spec["description"], _allowed(kind, duration), duration
+            name,
+            spec["default"],
+            spec["description"],
+            _allowed(kind, duration),
+            duration,
+            kind["type"] == "string",
         )
     return infos
 
@@ -180,7 +205,7 @@ class SettingsFile:
         stated = values.pop("format", FORMAT)
         if not isinstance(stated, int) or stated > FORMAT:
             raise SpoolUnusable(
-                f"{self._layout.root} is a spool of format {stated}; this queuectl knows "
+                f"{self._layout.root} is a spool of format {_shown(stated)}; this queuectl knows "
                 f"format {FORMAT}: upgrade it (pip install -U queuectl-spool)"
             )
         return values
@@ -188,9 +213,10 @@ class SettingsFile:
     def set(self, key: str, text: str, disk: Disk) -> Any:
         """Set one setting to a value given as text; comments stay. Returns the value.
 
-        Raises InvalidSetting for an unknown key or a value outside its range.
+        A command is taken as it is: it may look like TOML and is none. Raises InvalidSetting for
+        an unknown key or a value outside its range.
         """
-        value = _parse(text)
+        value = text if setting_named(key).is_text else _parse(text)
         check({key: value})
         self._edit(key, value, disk)
         return value
@@ -254,6 +280,8 @@ def _shown(value: Any) -> str:
 def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
     if kind["type"] == "boolean":
         return "true or false"
+    if kind["type"] == "string":
+        return "a shell command"
     noun = "a whole number" if kind["type"] == "integer" else "a number"
     if duration:
         noun = "a duration (seconds, or 30s, 10m, 7d)"

@@ -175,12 +175,14 @@ class Disk:
     def _sync_path(self, path: str, flags: int) -> None:
         try:
             fd = os.open(path, flags | os.O_CLOEXEC)
-        except OSError as error:
+            try:
+                self._fsync(fd, path)
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:  # what was renamed stands under its new name all the same
             raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
-        try:
-            self._fsync(fd, path)
-        finally:
-            os.close(fd)
 
     def _fsync(self, fd: int, path: str) -> None:
         if not self.sync:

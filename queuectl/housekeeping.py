@@ -12,21 +12,20 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 from queuectl import clock, layout
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.fsio import discard_tree
 from queuectl.job import State
+from queuectl.markers import Heir
 from queuectl.recovery import recover
+from queuectl.retention import Retention
 from queuectl.spool import Spool
 
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 600.0
-"""Seconds between sweeps, and between steps of retention."""
-RETENTION_STEP = 1000
-"""Jobs removed in one go."""
+"""Seconds between sweeps of leftovers."""
 UNWATCHED_INTERVAL = 1.0
 """Seconds between scans while no watch tells of new files."""
 MTIME_TICK = 0.1
@@ -38,7 +37,7 @@ class Housekeeper:
 
     `look(state, name)` is told of every waiting file for which `knows(state, name)` is false,
     after `look_ahead()` has read many of them in a quicker way;
-    `recovered(count)` when jobs of dead workers were moved on;
+    `recovered(count)` when jobs of dead workers were moved on, whose hooks become the `heir`'s;
     `each_round()` is called at every rescan and returns whether a watch is in place.
     """
 
@@ -52,27 +51,30 @@ class Housekeeper:
         each_round: Callable[[], bool],
         overflowed: threading.Event,
         recovered: Callable[[int], None],
+        heir: Heir | None = None,
     ) -> None:
         self.spool = spool
         self.scanned = threading.Event()
         self.been_round = threading.Event()
-        """Set once everything has been done once: scan, recovery, sweep."""
+        """Set once everything has been done once: scan, recovery, sweep, retention."""
         self._look = look
         self._look_ahead = look_ahead
         self._knows = knows
         self._each_round = each_round
         self._overflowed = overflowed
         self._recovered = recovered
+        self._heir = heir
         self._root = os.stat(spool.layout.root)
         self._mtimes: dict[State, int] = {}
         self._next_full_look = 0.0
         self._next_sweep = 0.0
         self._hurry = threading.Event()
-        self._closed = False
+        self._closing = threading.Event()
+        self._retention = Retention(spool, self._closing)
 
     def run(self) -> None:
         """Keep house until closed. Raises SpoolUnusable if the spool is gone."""
-        while not self._closed:
+        while not self._closing.is_set():
             self._hurry.clear()
             watched = self._round()
             interval = self.spool.settings.last_good.rescan_interval
@@ -84,7 +86,7 @@ class Housekeeper:
 
     def close(self) -> None:
         """End after the part that is under way."""
-        self._closed = True
+        self._closing.set()
         self._hurry.set()
 
     def _round(self) -> bool:
@@ -101,13 +103,20 @@ class Housekeeper:
             self._next_full_look = clock.monotonic() + 20 * (clock.monotonic() - started)
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
-            moved = recover(self.spool, grace=settings.kill_grace, draw=random.random())
+            grace = settings.kill_grace
+            moved = recover(self.spool, grace=grace, draw=random.random(), heir=self._heir)
             self._recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
             with self._trouble("sweeping"):
                 self._sweep()
-        self.been_round.set()
+        over = True
+        with self._trouble("retention"):
+            over = self._retention.go_on()
+        if over:
+            self.been_round.set()
+        else:
+            self._hurry.set()
         return watched
 
     @contextlib.contextmanager
@@ -154,10 +163,10 @@ class Housekeeper:
         if state == "pending":  # not failed/: a drain would wait for a retry that is over
             for _ in self._look_ahead():
                 anew = False  # what has just been read need not be read again
-                if self._closed:
+                if self._closing.is_set():
                     return
         for name in self.spool.names(state):
-            if self._closed:
+            if self._closing.is_set():
                 return
             if anew or not self._knows(state, name):
                 self._look(state, name)
@@ -166,19 +175,9 @@ class Housekeeper:
             self._mtimes[state] = mtime
 
     def _sweep(self) -> None:
-        """Remove leftovers of writers that died, and jobs past their time."""
+        """Remove leftovers of writers that died."""
         limit = clock.now() - layout.LEFTOVER_SECONDS
         for path in self.spool.leftovers():
             with contextlib.suppress(FileNotFoundError):
                 if os.lstat(path).st_mtime < limit:
                     discard_tree(path)
-        settings = self.spool.settings.last_good
-        retention: dict[State, float | None] = {
-            "completed": settings.keep_done,
-            "dead": settings.keep_dead,
-        }
-        for state, keep in retention.items():
-            while keep is not None and not self._closed:
-                step = islice(self.spool.older(state, keep), RETENTION_STEP)
-                if not self.spool.purge(step):
-                    break

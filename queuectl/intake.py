@@ -9,8 +9,10 @@ from itertools import islice
 from queuectl import clock, layout, scout
 from queuectl.backlog import Backlog, Unready
 from queuectl.errors import QueuectlError
+from queuectl.fsread import stands
+from queuectl.hooks import Hooks
 from queuectl.job import State
-from queuectl.lookup import Ready
+from queuectl.lookup import Ready, Unfit
 from queuectl.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -19,8 +21,9 @@ log = logging.getLogger(__name__)
 class Intake:
     """Looks at waiting files and keeps what it has seen; used by all threads of a worker."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, hooks: Hooks) -> None:
         self.spool = spool
+        self._hooks = hooks
         self.backlog = Backlog()
         self.unready = Unready()
         self._next_look = 0.0
@@ -39,12 +42,28 @@ class Intake:
                 self.unready.forget(state, name)
             elif self.unready.is_bad(state, name, sight, quiet):
                 path = self.spool.layout.entry(state, name)
-                kept = self.spool.reject(path, sight.reason, seen=sight)
+                kept = self._reject(path, sight)
                 self.unready.forget(state, name)
                 if kept is not None:
                     log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
         except (OSError, QueuectlError) as error:
             log.error("%r cannot be looked at: %s", name, error)
+
+    def _reject(self, path: str, sight: Unfit) -> str | None:
+        marker = self._hooks.announce_reject(path, sight.reason)
+        moved = False
+        try:
+            kept = self.spool.reject(path, sight.reason, seen=sight)
+            moved = kept is not None
+        except (OSError, QueuectlError):
+            moved = not stands(path)  # all but the last steps were done
+            raise
+        finally:
+            if moved:
+                self._hooks.happened(marker)
+            else:
+                self._hooks.withdraw(marker)
+        return kept
 
     def knows(self, state: State, name: str) -> bool:
         """Whether a waiting file needs no look: it is known as a job, or watched as none."""

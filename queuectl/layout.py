@@ -31,6 +31,8 @@ LEFTOVER_SECONDS = 36 * 3600
 
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
 _OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process makes such names
+_HOOK = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.[0-9a-f]{8}\.hook", re.ASCII)
+_HOOKS = "hooks"
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
 _WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
@@ -87,6 +89,18 @@ class Layout:
         """The path of a file as it was listed among a worker's claims."""
         return f"{self.processing}/{worker}/{name}"
 
+    def hooks(self, worker: str) -> str:
+        """The directory of the markers of a worker's hooks.
+
+        It is one of their own, for every claim lists the claims: 10,000 markers among them would
+        make it cost 16 ms instead of 0.2.
+        """
+        return os.path.join(self.processing, worker, _HOOKS)
+
+    def hook(self, worker: str, name: str) -> str:
+        """The path of a marker of a worker's hooks."""
+        return os.path.join(self.processing, worker, _HOOKS, name)
+
     def in_logs(self, name: str) -> str:
         """The path of a file as it was listed in `logs/`."""
         return f"{self.logs}/{name}"
@@ -106,6 +120,10 @@ class Layout:
     def staged(self) -> str:
         """A new path in `tmp/`."""
         return f"{self.tmp}/{os.getpid()}.{_OURS}.{next(_number)}"
+
+    def in_root(self, relative: str) -> str:
+        """The path of what records name: the reverse of `relative`."""
+        return os.path.join(self.root, relative)
 
     def relative(self, path: str) -> str:
         """A path as it is written in records: from the spool's own directory."""
@@ -139,6 +157,22 @@ def parse_claim(name: str) -> tuple[str, int, str] | None:
     if match is None or not is_id(match["id"]):
         return None
     return match["id"], int(match["attempt"]), match["ending"]
+
+
+def is_claim_name(name: str) -> bool:
+    """Whether this may be the name of what stands in a worker's directory of claims."""
+    return name == _HOOKS or parse_claim(name) is not None
+
+
+def parse_hook(name: str) -> tuple[str, int] | None:
+    """Take `ID.ATTEMPT.XXXXXXXX.hook` apart; None for any other name."""
+    match = _HOOK.fullmatch(name)
+    return (match["id"], int(match["attempt"])) if match and is_id(match["id"]) else None
+
+
+def new_hook(job_id: str, attempt: int) -> str:
+    """Make a marker's name. One id may come by its attempt twice: after a purge, for example."""
+    return f"{check_id(job_id)}.{attempt}.{os.urandom(4).hex()}.hook"
 
 
 def parse_log(name: str) -> tuple[str, int] | None:

@@ -294,30 +294,36 @@ class Lookup:
             if name.endswith(".log") and not stands(lock):
                 yield self.layout.in_workers(name)
 
-    def _rejected_at(self, place: Place) -> float:
-        if place.state != "dead" or not is_id(place.id):
-            return 0.0
-        try:
-            return os.stat(self.layout.reason(place.id)).st_mtime
-        except FileNotFoundError:
-            return 0.0
+    def entered(self, state: State) -> Iterator[tuple[int, str]]:
+        """List when each file came into a state (ns since the epoch), and its name."""
+        with os.scandir(self.layout.states[state]) as entries:
+            for entry in entries:
+                if layout.is_job_name(entry.name):
+                    when = self.entered_at(state, entry.name)
+                    if when is not None:
+                        yield when, entry.name
 
-    def older(self, state: State, seconds: float) -> Iterator[Place]:
-        """List the files that came into a state more than so many seconds ago.
+    def entered_at(self, state: State, name: str) -> int | None:
+        """Return when a file came into a state (ns since the epoch); None if it is gone.
 
         That is when we last wrote it; of a file that was rejected, when we wrote the reason.
         """
-        limit = clock.now() - seconds
-        with os.scandir(self.layout.states[state]) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):
-                    if not layout.is_job_name(entry.name):
-                        continue
-                    if entry.stat(follow_symlinks=False).st_mtime >= limit:
-                        continue
-                    place = Place(state, layout.stem(entry.name), entry.path)
-                    if self._rejected_at(place) < limit:
-                        yield place
+        try:
+            written = os.lstat(self.layout.entry(state, name)).st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if state == "dead" and is_id(layout.stem(name)):
+            with contextlib.suppress(FileNotFoundError):
+                reason = os.stat(self.layout.reason(layout.stem(name)))
+                return max(written, reason.st_mtime_ns)
+        return written
+
+    def older(self, state: State, seconds: float) -> Iterator[Place]:
+        """List the files that came into a state more than so many seconds ago."""
+        limit = (clock.now() - seconds) * 1e9
+        for when, name in self.entered(state):
+            if when < limit:
+                yield Place(state, layout.stem(name), self.layout.entry(state, name))
 
 
 def _follows(later: Job, job: Job, place: ClaimedPlace, log: str) -> bool:

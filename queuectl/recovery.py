@@ -16,12 +16,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from queuectl import clock, layout, process, retry
+from queuectl import clock, layout, markers, process, retry
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.fsio import discard, make_locked, try_lock
 from queuectl.fsread import stands
 from queuectl.job import Attempt, Run, WorkerInfo
 from queuectl.lookup import ClaimedPlace
+from queuectl.markers import Heir
 from queuectl.spool import Claim, Spool
 
 log = logging.getLogger(__name__)
@@ -113,12 +114,13 @@ def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
             os.close(lock)
 
 
-def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
+def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
     """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
 
     Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL;
     `draw` is the lot for the backoff's jitter. What cannot be moved on yet (a process on
     another host still runs, or will not die; the disk is full) is left for the next time.
+    Their hooks become the `heir`'s; without one they wait for the next worker.
     """
     moved = []
     for name in dead_holders(spool):
@@ -128,10 +130,17 @@ def recover(spool: Spool, *, grace: float, draw: float) -> list[str]:
                     moved.append(job_id)
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
+        try:
+            if heir is not None:
+                markers.take_over(spool, name, heir)
+        except (OSError, QueuectlError) as error:
+            log.error("hooks of dead worker %s cannot be taken over: %s", name, error)
         with contextlib.suppress(OSError):
             moved_away = [place for place in spool.runs(name) if _is_unsettled(spool, place)]
             if all(_nothing_runs(spool, place, grace) for place in moved_away):
                 _strike_off(spool, name)
+                if heir is not None:
+                    heir.inherit([])
     return moved
 
 
@@ -142,6 +151,8 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     except FileNotFoundError:
         return None
     except InvalidJob as error:
+        markers.void(spool, place, None)
+        markers.put_for_reject(spool, place.worker, place.path, str(error), place)
         return spool.reject(place.path, str(error), wanted=place.id)
     if spool.superseded(place, job):
         spool.disk.remove(place.path)
@@ -149,7 +160,9 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        return spool.pass_on(claim, retry.resume(job, place.attempt, policy))
+        target = retry.resume(job, place.attempt, policy)
+        markers.renew(spool, claim, target)
+        return spool.pass_on(claim, target)
     run = spool.read_run(place)
     if not _nothing_runs(spool, place, grace):
         return None
@@ -167,6 +180,8 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     )
     record, target = retry.conclude(job, entry, policy, now=now, draw=draw)
     log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
+    markers.void(spool, place, job)
+    markers.put_for(spool, claim, record, target, spool.settings.last_good)
     return spool.settle(claim, record, target)
 
 
@@ -215,8 +230,10 @@ def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
 def _strike_off(spool: Spool, name: str) -> None:
     """Remove all traces of a holder whose claims are settled; the lock goes last.
 
-    Raises OSError if claims are left.
+    Raises OSError if claims are left, or hooks that were not run.
     """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.rmdir(spool.layout.hooks(name))
     directory = spool.layout.claims(name)
     if os.path.isdir(directory):
         files = [layout.parse_claim(file) for file in os.listdir(directory)]

@@ -110,7 +110,7 @@ def run(
         return replace(entry, error=reason, log=None, finished_at=entry.started_at)
     try:
         if control.reason:
-            entry = _conclude(entry, control.reason, None, None)
+            entry = conclude(entry, control.reason, None, None)
         else:
             entry = _run(spool, claim, slot, settings, control, environment, entry, log)
     finally:
@@ -152,12 +152,12 @@ def _run(
     finally:
         _let_go(run_file)  # from here on the command's own copies hold the lock
     timeout = claim.job.timeout or settings.timeout
-    asked = _wait(command, timeout, control)
+    asked = wait(command, timeout, control)
     if asked or command.has_failed():
         # The leader is not reaped yet, so its group's number cannot be another's.
         marks = process.Marks(mark, process.identity(run_path), group=command.pid)
         process.end(marks, settings.kill_grace, pause=time.sleep)
-    return _conclude(entry, asked, command.reap(), timeout)
+    return conclude(entry, asked, command.reap(), timeout)
 
 
 def _let_go(fd: int) -> None:
@@ -200,8 +200,7 @@ def _start(
         {**environment, **theirs, **ours},
         job.cwd,
         output=log,
-        inherited=run_file,
-        inherited_as=LOCK_FD,
+        inherited=(run_file, LOCK_FD),
     )
 
 
@@ -219,7 +218,7 @@ def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attemp
     return replace(entry, exit_code=code, error=reason[:MAX_ERROR_CHARS])
 
 
-def _wait(command: Child, timeout: float | None, control: Control) -> Outcome | None:
+def wait(command: Child, timeout: float | None, control: Control) -> Outcome | None:
     """Wait for the command's own end without reaping it, or for a reason to end it."""
     deadline = None if timeout is None else clock.monotonic() + timeout
     ended = os.pidfd_open(command.pid) if hasattr(os, "pidfd_open") else None
@@ -245,9 +244,10 @@ def _wait(command: Child, timeout: float | None, control: Control) -> Outcome | 
             os.close(ended)
 
 
-def _conclude(
+def conclude(
     entry: Attempt, asked: Outcome | None, code: int | None, timeout: float | None
 ) -> Attempt:
+    """Enter how a command has ended: by what was asked for, or by its own exit code."""
     name = _signal_name(-code) if code is not None and code < 0 else None
     entry = replace(entry, exit_code=None if name else code, signal=name)
     match asked:

@@ -24,6 +24,7 @@ from queuectl.errors import (
 )
 from queuectl.fsio import discard
 from queuectl.fsread import stands
+from queuectl.hooks import Hooks
 from queuectl.intake import Intake
 from queuectl.job import Attempt, State
 from queuectl.lookup import Ready, Seen
@@ -46,6 +47,7 @@ class Settled(Struct):
     target: State
     seen: Ready
     owed: list[str]
+    marker: str | None
     failure: NotDurable | None = None
 
 
@@ -61,6 +63,7 @@ class Slots:
         worker: str,
         count: int,
         intake: Intake,
+        hooks: Hooks,
         observer: Observer,
         *,
         released: Callable[[], None],
@@ -74,6 +77,7 @@ class Slots:
         self._count = count
         self._intake = intake
         self._backlog, self._unready = intake.backlog, intake.unready
+        self._hooks = hooks
         self._released = released
         self._failed = failed
         self._lock = threading.Lock()
@@ -195,6 +199,8 @@ class Slots:
             self.spool.disk.commit(*settled.owed)
         except (OSError, NotDurable) as error:
             log.error("job %s is settled, but %s", settled.claim.id, error)
+        self._hooks.active.set()
+        self._hooks.happened(settled.marker)
         self._clean_up(settled.claim)
         self._tell(settled.claim, settled.entry, settled.target)
         self.observer.settled(settled.entry, settled.target)
@@ -250,21 +256,24 @@ class Slots:
         """Write the outcome, however long the disk refuses; the command is never run again."""
         if entry.outcome != "ok" and self._is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # asked for as it was failing anyway
-        kept, owed, failure = claim.id, list[str](), None
+        kept, owed, marker, failure = claim.id, list[str](), None, None
         while True:
-            current = self.spool.settings.last_good if entry.outcome == "ok" else self.settings()
             try:
+                settings = self.settings()
                 record, target = retry.conclude(
                     claim.job,
                     entry,
-                    current.retry_policy,
+                    settings.retry_policy,
                     now=clock.now(),
                     draw=random.random(),
                 )
+                marker = self._hooks.announce(claim, record, target, settings, again=marker)
                 kept = self.spool.settle(claim, record, target, owed=owed)
                 break
             except ClaimLost as error:
                 log.error("%s; its outcome, %s, is not written", error, entry.outcome)
+                with contextlib.suppress(OSError, QueuectlError):
+                    self._hooks.withdraw(marker)
                 self._clean_up(claim)
                 return None
             except (OSError, QueuectlError) as error:
@@ -279,7 +288,7 @@ class Slots:
                 self._trouble.pause(number, f"job {claim.id} cannot be settled: {error}")
         self._trouble.is_over(number)
         seen = Ready(kept, len(record.history), record)
-        return Settled(claim, entry, target, seen, owed, failure)
+        return Settled(claim, entry, target, seen, owed, marker, failure)
 
     def _has_moved(self, claim: Claim) -> bool:
         with contextlib.suppress(OSError):

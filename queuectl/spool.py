@@ -57,14 +57,18 @@ class Spool(Delivery):
     def check_private(self, *, allow_shared: bool) -> None:
         """See that nobody else may write to the spool, or trust all who may.
 
-        Whoever may put a file into `pending/` runs commands as the worker's user.
+        Whoever may put a file into `pending/`, or a hook into the settings, runs commands as the
+        worker's user.
         Raises SpoolUnusable.
         """
         if allow_shared:
             self.trusted_owners = None
             return
-        for directory in (self.layout.root, *self.layout.directories):
-            found = os.stat(directory)
+        for path in (self.layout.root, *self.layout.directories, self.layout.settings):
+            try:
+                found = os.stat(path)
+            except FileNotFoundError:  # settings that nobody has made
+                continue
             if found.st_uid not in (os.geteuid(), 0):
                 what = f"belongs to uid {found.st_uid}"
             elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -72,7 +76,7 @@ class Spool(Delivery):
             else:
                 continue
             raise SpoolUnusable(
-                f"{directory} {what}: whoever may put a file there runs commands as you; "
+                f"{path} {what}: whoever may write there runs commands as you; "
                 "take the right away (chmod go-w) or trust them with --allow-shared"
             )
 
@@ -251,10 +255,9 @@ class Spool(Delivery):
         Returns the id it is kept under; None if it is gone, or is not the file that was `seen`
         but another that was given its name meanwhile. Raises OSError.
         """
-        name = wanted or os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
-        wanted = id_from_name(name)
+        name = wanted or _shown_name(path)
         try:
-            job_id = self._move_on(path, "dead", _free_id(wanted, path, self.places))
+            job_id = self._move_on(path, "dead", self.id_for_reject(path, wanted))
         except FileNotFoundError:
             return None
         kept = self.layout.job("dead", job_id)
@@ -266,6 +269,10 @@ class Spool(Delivery):
             reason += f" (dropped as {name!r})"
         self.write_reason(job_id, reason)
         return job_id
+
+    def id_for_reject(self, path: str, wanted: str | None = None) -> str:
+        """Return the id under which a file that is no job is kept in `dead/`."""
+        return _free_id(id_from_name(wanted or _shown_name(path)), path, self.places)
 
     def write_reason(self, job_id: str, reason: str) -> None:
         """Write why a file in `dead/` is no valid job."""
@@ -332,6 +339,11 @@ def open_spool(root: str, *, create: bool) -> Spool:
             spool.disk.publish(staged, spool.layout.settings)
         discard(staged)
     return spool
+
+
+def _shown_name(path: str) -> str:
+    """A file's name without `.json`, as it can be written: it may be no text."""
+    return os.fsencode(layout.stem(os.path.basename(path))).decode(errors="replace")
 
 
 def _others(places: Iterable[_P], path: str) -> Iterator[_P]:

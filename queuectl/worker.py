@@ -1,8 +1,8 @@
 """A worker: N slots that claim, run and settle jobs over one backlog, until it is told to stop.
 
 Threads: the main one waits for events and signals and hands out; a housekeeper recovers, scans
-and sweeps; each slot takes one job at a time from claim to settle. The commands are processes
-of their own, so a slot costs little.
+and sweeps; each slot takes one job at a time from claim to settle; hooks have threads while there
+are any to run. The commands are processes of their own, so a slot costs little.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 from queuectl import clock, layout, process
-from queuectl.errors import SpoolUnusable
+from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.fsread import read_regular
+from queuectl.hooks import Hooks
 from queuectl.housekeeping import Housekeeper
 from queuectl.intake import Intake
 from queuectl.job import WorkerInfo
@@ -50,12 +51,14 @@ class Worker:
             slots=slots,
             started_at=clock.format_timestamp(clock.now()),
         )
-        self._intake = Intake(spool)
+        self._hooks = Hooks(spool, self.info.name, slots, changed=self._released)
+        self._intake = Intake(spool, self._hooks)
         self._backlog, self._unready = self._intake.backlog, self._intake.unready
         self._slots = Slots(
             self.info.name,
             slots,
             self._intake,
+            self._hooks,
             observer,
             released=self._released,
             failed=self._fail,
@@ -76,6 +79,7 @@ class Worker:
             each_round=self._each_round,
             overflowed=self._wake.overflowed,
             recovered=observer.recovered,
+            heir=self._hooks,
         )
 
     # -- life ------------------------------------------------------------------------------
@@ -102,6 +106,7 @@ class Worker:
                 self._housekeeper.close()
                 for thread in [*threads, keeper]:
                     thread.join()
+                self._see_hooks_out()
                 self._wake.close()
         if self._failure is not None:
             raise self._failure
@@ -115,7 +120,8 @@ class Worker:
         self._wake.notify()
 
     def stop_now(self) -> None:
-        """End the running jobs, put them back, and leave."""
+        """End the running jobs, put them back, leave hooks to others, and leave."""
+        self._hooks.stop_now()
         self._slots.stop_now()
         self.stop()
 
@@ -156,6 +162,7 @@ class Worker:
         self._intake.look_again()
         if died:
             self._housekeeper.hurry()
+        self._see_if_idle()
         if self.drain and not self._stopping and self._is_drained():
             self.tally.drained = True
             self.stop()
@@ -163,7 +170,7 @@ class Worker:
     def _patience(self) -> float:
         if self._unready.names():
             return self._intake.pause()
-        return 1.0 if self.drain else 60.0
+        return 1.0 if self.drain or self._stopping or self._awaits_idle else 60.0
 
     def _happened(self, path: str) -> None:
         """Follow the hint that something has changed at a path."""
@@ -209,14 +216,50 @@ class Worker:
         return self._wake.arm()
 
     def _is_drained(self) -> bool:
+        """Whether nothing is due, waiting for a retry or running, and no hook is, here or there."""
+        return not self._hooks.busy and self._housekeeper.been_round.is_set() and self._is_idle()
+
+    def _is_idle(self) -> bool:
         """Whether nothing is due, waiting for a retry or running, here or elsewhere."""
-        if not self._housekeeper.been_round.is_set() or self._unready.names():
+        if self._unready.names() or not self._backlog.is_idle(self._slots.left):
             return False
-        if not self._backlog.is_idle(self.info.slots):
+        if any(True for _ in self.spool.claims()):
             return False
         self._intake.look_at_what_is_new()
-        idle = self._backlog.is_idle(self.info.slots) and not self._unready.names()
+        idle = self._backlog.is_idle(self._slots.left) and not self._unready.names()
         return idle and not any(True for _ in self.spool.claims())
+
+    # -- hooks -----------------------------------------------------------------------------
+
+    @property
+    def _awaits_idle(self) -> bool:
+        """Whether there was work, and a hook is to be told of its end."""
+        return self._hooks.active.is_set() and self.spool.settings.last_good.on_idle is not None
+
+    def _see_if_idle(self) -> None:
+        """Announce it if, after work, the queue has become idle."""
+        if not self._awaits_idle or not (self._housekeeper.been_round.is_set() or self._stopping):
+            return
+        self._hooks.active.clear()  # before the look: what ends during it is seen next time
+        try:
+            if self._is_idle():
+                self._hooks.become_idle()
+                return
+        except (OSError, QueuectlError) as error:
+            log.error("the hook on_idle cannot be run yet: %s", error)
+        self._hooks.active.set()
+
+    def _see_hooks_out(self) -> None:
+        """Let our hooks end; those that are not to, or may not, are left to recovery."""
+        if self._failure is None:
+            self._see_if_idle()
+        else:
+            self._hooks.stop_now()
+        if self._hooks.busy:
+            log.info("waiting for %d hooks; signal again to leave them to others", self._hooks.left)
+        while self._hooks.busy:
+            self._step()
+            self._heed_stop()
 
     def _keep_house(self) -> None:
         try:
@@ -225,8 +268,8 @@ class Worker:
             self._fail(error)
 
     def _released(self) -> None:
-        """A slot finds nothing to do, or has ended: who drains, or is leaving, looks again."""
-        if self.drain or not self._slots.left:
+        """A slot or a hook finds nothing to do, or has ended: who awaits that looks again."""
+        if self.drain or not self._slots.left or self._awaits_idle:
             self._wake.notify()
 
     def _fail(self, error: BaseException) -> None:

@@ -18,6 +18,12 @@ DEFAULTS = {
     "fsync": True,
     "keep_done": None,
     "keep_dead": None,
+    "keep_done_count": None,
+    "keep_dead_count": None,
+    "on_done": None,
+    "on_dead": None,
+    "on_idle": None,
+    "hook_timeout": 60,
 }
 
 

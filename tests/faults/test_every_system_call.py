@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 from faults.harness import disks
-from faults.harness.operations import OPERATIONS, Operation
+from faults.harness.operations import HOOK_OPERATIONS, OPERATIONS, Operation
 from faults.harness.sweep import Bench
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
     pytest.mark.timeout(600),
 ]
-each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+each_operation = pytest.mark.parametrize(
+    "operation", [*OPERATIONS, *HOOK_OPERATIONS], ids=lambda each: each.name
+)
 
 
 @pytest.fixture

@@ -96,13 +96,19 @@ def test_settings_are_valid_or_refused_with_the_reason(
 
 
 def _unusable(settings: config.Settings) -> list[str]:
-    """Name the values that nothing can wait for or count with."""
-    numbers = {name: getattr(settings, name) for name in KEYS if name != "max_retries"}
+    """Name the values that nothing can wait for, count with or run."""
+    values = {name: getattr(settings, name) for name in KEYS if name != "max_retries"}
     return [
-        f"{name} is {value}"
-        for name, value in numbers.items()
-        if value is not None and not 0 <= value <= 1e9
+        f"{name} is {value!r}"
+        for name, value in values.items()
+        if value is not None and not _is_usable(value)
     ]
+
+
+def _is_usable(value: float | str) -> bool:
+    if isinstance(value, str):
+        return value.strip() != "" and "\0" not in value
+    return 0 <= value <= 1e9
 
 
 def _edited(queue: Queue, path: Path, key: str, text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, scout
+from queuectl.hooks import Hooks
 from queuectl.intake import Intake
 from queuectl.spool import Spool
 
@@ -32,9 +33,13 @@ def many(root: Path, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch)
     return root
 
 
+def _hooks(spool: Spool) -> Hooks:
+    return Hooks(spool, "nobody-1-0000", 1, changed=lambda: None)
+
+
 def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
     """What is taken from the backlog, in its order, and what was left to be looked at here."""
-    intake = Intake(spool)
+    intake = Intake(spool, _hooks(spool))
     if ahead:
         assert [*intake.look_ahead()] != []
     left = {name for name in spool.names("pending") if not intake.knows("pending", name)}
@@ -57,7 +62,7 @@ def test_a_few_files_are_not_read_ahead(
     many: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scout, "MANY", 1000)
-    assert [*Intake(spool).look_ahead()] == []
+    assert [*Intake(spool, _hooks(spool)).look_ahead()] == []
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/python", "/bin/false", "/bin/echo"])

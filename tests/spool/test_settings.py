@@ -24,6 +24,16 @@ KEYS = ["max_retries", "backoff_max", "timeout", "kill_grace", "quiet_period", "
         ("timeout", '"10m"', 600),
         ("fsync", "false", False),
         ("keep_done", "7d", 604800),
+        ("keep_done_count", "500", 500),
+        ("on_done", "true", "true"),
+        (
+            "on_dead",
+            '"/opt/my hook" --at "$QUEUECTL_JOB_ID"',
+            '"/opt/my hook" --at "$QUEUECTL_JOB_ID"',
+        ),
+        ("on_idle", '"/opt/my hook"', '"/opt/my hook"'),
+        ("on_idle", "7", "7"),
+        ("on_idle", "echo 'a\\n'\nb", "echo 'a\\n'\nb"),
     ],
 )
 def test_a_setting_that_is_set_holds_for_all(queue: Queue, key: str, text: str, value: Any) -> None:

@@ -25,6 +25,11 @@ from queuectl.errors import InvalidSetting
         ("fsync", False, False),
         ("keep_done", "7d", 604800),
         ("keep_dead", 3600, 3600),
+        ("keep_done_count", 0, 0),
+        ("keep_dead_count", 1000, 1000),
+        ("on_done", "notify-send done\n# twice", "notify-send done\n# twice"),
+        ("on_dead", "\n\ncd /tmp\ntrue\n", "\n\ncd /tmp\ntrue\n"),
+        ("hook_timeout", "1m", 60),
     ],
 )
 def test_a_good_value_is_taken(key: str, value: Any, read: Any) -> None:
@@ -51,6 +56,14 @@ def test_a_good_value_is_taken(key: str, value: Any, read: Any) -> None:
         ("fsync", "yes", "true or false"),
         ("fsync", 1, "true or false"),
         ("keep_done", 0, "above 0"),
+        ("keep_done_count", -1, "whole number"),
+        ("keep_dead_count", "7d", "whole number"),
+        ("on_done", "", "a shell command"),
+        ("on_dead", " \n", "a shell command"),
+        ("on_dead", "a\0b", "a shell command"),
+        ("on_dead", "a\udcffb", "a shell command"),
+        ("on_idle", True, "a shell command"),
+        ("hook_timeout", 0, "above 0"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(key: str, value: Any, allowed: str) -> None:
@@ -85,6 +98,12 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         fsync=True,
         keep_done=None,
         keep_dead=None,
+        keep_done_count=None,
+        keep_dead_count=None,
+        on_done=None,
+        on_dead=None,
+        on_idle=None,
+        hook_timeout=60,
     )
 
 

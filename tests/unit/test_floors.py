@@ -13,9 +13,9 @@ import queuectl
 PACKAGE = Path(queuectl.__file__).parent
 CORE = [
     *("errors", "clock", "job", "retry", "filesystem", "fsio", "fsread", "process", "layout"),
-    *("config", "lookup", "delivery", "spool", "recovery", "check", "report", "tail", "browse"),
-    *("backlog", "wake", "child", "runner", "queue", "tally", "trouble", "scout", "intake"),
-    *("slots", "housekeeping", "worker"),
+    *("config", "lookup", "delivery", "spool", "markers", "recovery", "check", "report", "tail"),
+    *("browse", "backlog", "wake", "child", "runner", "queue", "tally", "trouble", "scout"),
+    *("hooks", "intake", "slots", "retention", "housekeeping", "worker"),
 ]
 """From the ground up: a module may import those before it, and no other of ours."""
 FACES = sorted(

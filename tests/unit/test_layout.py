@@ -106,3 +106,15 @@ def test_every_name_has_an_id_near_to_it(stem: str) -> None:
 @given(IDS, st.integers(2, 10**6))
 def test_a_numbered_id_is_an_id(job_id: str, number: int) -> None:
     assert check_id(numbered(job_id, number)).endswith(f".{number}")
+
+
+@given(IDS, st.integers(0, 10**9 - 1))
+def test_every_marker_names_its_job_and_attempt(job_id: str, attempt: int) -> None:
+    assert layout.parse_hook(layout.new_hook(job_id, attempt)) == (job_id, attempt)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.hook", "a.1.hook", "a.1.0123456.hook", ".a.1.01234567.hook", "a.1.01234567.json"]
+)
+def test_what_is_no_marker_is_not_taken_for_one(name: str) -> None:
+    assert layout.parse_hook(name) is None

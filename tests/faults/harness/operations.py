@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 from faults.harness.invariants import PAYLOAD
 
-from queuectl import Queue, clock, retry, runner
+from queuectl import Queue, clock, markers, retry, runner
 from queuectl.config import Settings
+from queuectl.hooks import Hooks
+from queuectl.intake import Intake
 from queuectl.job import Attempt, Job, Outcome, WorkerInfo, decode
-from queuectl.lookup import Ready
+from queuectl.lookup import Ready, Seen
 from queuectl.recovery import Holder, recover
 from queuectl.runner import Control
+from queuectl.slots import Slots
 from queuectl.spool import Claim, Spool, open_spool
+from queuectl.tally import NOBODY
 
 Ack = Callable[[str], None]
 HALF = b'{"command": "echo half'
@@ -219,7 +223,115 @@ def _can_be_used(root: Path, acked: bool) -> list[str]:
     return [] if queue.get(queue.enqueue("true")).state == "pending" else ["no job is taken"]
 
 
+TOLD = Path(f"/dev/shm/queuectl-hooks-{os.getpid()}")
+"""Where hooks write down what they were told: where no power cut reaches."""
+
+
+def _set_hooks(root: Path) -> None:
+    for event in ("done", "dead"):
+        Queue(root).set_setting(f"on_{event}", f"echo {event} $QUEUECTL_JOB_ID >> {TOLD}")
+
+
+class InlineHooks(Hooks):
+    """Hooks that are run by whoever says that their event has happened, so that strace sees it."""
+
+    def _add(self, names: list[str]) -> None:
+        for name in names:
+            self._attend(name, Control())
+
+
+class HooksNeverRun(Hooks):
+    """Hooks whose worker dies before it comes to them."""
+
+    def _add(self, names: list[str]) -> None: ...
+
+
+def _nothing() -> None: ...
+
+
+def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
+    """Do what a slot does, in this thread; then the worker dies."""
+
+    def act(root: Path, ack: Ack) -> None:
+        TOLD.unlink(missing_ok=True)
+        spool = _open(root)
+        holder = Holder(spool)
+        hooks = kind(spool, holder.name, 1, changed=_nothing)
+        intake = Intake(spool, hooks)
+        slots = Slots(
+            holder.name, 1, intake, hooks, NOBODY, released=_nothing, failed=lambda _: None
+        )
+        slots._controls[1] = Control()
+        taken = slots._claim(1, "pending", "waits.json", Seen("waits", 0), None)
+        settled = slots._perform(1, taken) if taken else None
+        if settled is None:
+            raise OSError("not claimed, or not settled")
+        slots._make_last(settled)
+        ack("settled")
+
+    return act
+
+
+def _leave_hooks_of_the_dead(root: Path) -> None:
+    """What a worker leaves that was killed: an event before its hook, and one that never came."""
+    _set_hooks(root)
+    spool = _open(root)
+    settings = spool.settings.current()
+    holder = Holder(spool)
+    for tag, outcome, settles in (("happened", "ok", True), ("waits", "ok", False)):
+        if tag != "waits":
+            spool.publish(job(tag, tag), unique=True)
+        taken = claim(spool, holder.name, tag)
+        entry = Attempt(attempt=1, outcome=outcome, worker=taken.worker)
+        record, target = retry.conclude(
+            taken.job, entry, settings.retry_policy, now=clock.now(), draw=0
+        )
+        assert markers.put_for(spool, taken, record, target, settings)
+        if settles:
+            spool.settle(taken, record, target)
+    last = job("last", "last").evolve(max_retries=0)
+    spool.publish(last, unique=True)
+    claim(spool, holder.name, "last")
+    os.close(holder._lock)
+
+
+def recover_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
+    """Recover the dead as a worker does; then that one dies."""
+
+    def act(root: Path, ack: Ack) -> None:
+        TOLD.unlink(missing_ok=True)
+        spool = _open(root)
+        holder = Holder(spool)
+        hooks = kind(spool, holder.name, 1, changed=_nothing)
+        recover(spool, grace=0.5, draw=0.0, heir=hooks)
+        ack("recovered")
+
+    return act
+
+
+def _every_event_is_told(root: Path, acked: bool) -> list[str]:
+    """Let a worker that recovers run what is left, and ask what was told."""
+    spool = _open(root)
+    with Holder(spool) as holder:
+        hooks = InlineHooks(spool, holder.name, 1, changed=_nothing)
+        recover(spool, grace=0.5, draw=0.0, heir=hooks)
+    lines = TOLD.read_text().splitlines() if TOLD.exists() else []
+    TOLD.unlink(missing_ok=True)
+    wrong = []
+    for state, event in (("completed", "done"), ("dead", "dead")):
+        for job_id in ("waits", "happened", "last"):
+            states = {place.state for place in spool.places(job_id)}
+            is_told = f"{event} {job_id}" in lines
+            if is_told != (state in states) and (states or not is_told):  # the disk lost its name
+                wrong.append(f"{job_id} is {states}, and told was {lines}")
+    if os.listdir(spool.layout.workers) or os.listdir(spool.layout.processing):
+        wrong.append("something of the dead is left")
+    return wrong
+
+
 NEW = {f"new-{n}" for n in range(5)}
+RAN = {"waits": {"pending", "failed", "completed"}}
+HOOKS_LEFT = {"waits": {"failed"}, "happened": {"completed"}, "last": {"dead"}}
 DEAD_LEFT = {"waits": {"failed"}, "settled": {"completed"}, "held": {"pending"}}
 OPERATIONS = [
     Operation("publish", _publish, {"new": {"absent", "pending"}}, {"new": {"pending"}}),
@@ -241,6 +353,10 @@ OPERATIONS = [
               {"waits": {"completed"}, "other": {"completed"}}, prepare=_hide_another),
     Operation("claim, run, settle", _run_it,
               {"waits": {"pending", "failed", "completed"}}, {"waits": {"completed"}}),
+    Operation("claim, run, settle with a hook", run_with_hooks(HooksNeverRun), RAN, RAN,
+              prepare=_set_hooks, more=_every_event_is_told),
+    Operation("take hooks over", recover_with_hooks(HooksNeverRun), HOOKS_LEFT, HOOKS_LEFT,
+              prepare=_leave_hooks_of_the_dead, more=_every_event_is_told),
     Operation("cancel", _cancel, {"waits": {"pending", "dead"}}, {"waits": {"dead"}}),
     Operation("retry a dead job", _retry("gone"), {"gone": {"dead", "failed", "pending"}},
               {"gone": {"pending"}}),
@@ -253,3 +369,11 @@ OPERATIONS = [
     Operation("enrol and leave", _enrol_and_leave, {}, {}),
     Operation("make a spool", _make, {}, {}, more=_can_be_used),
 ]  # fmt: skip
+
+HOOK_OPERATIONS = [
+    Operation("claim, run, settle, run the hook", run_with_hooks(InlineHooks), RAN, RAN,
+              prepare=_set_hooks, more=_every_event_is_told),
+    Operation("take hooks over and run them", recover_with_hooks(InlineHooks), HOOKS_LEFT,
+              HOOKS_LEFT, prepare=_leave_hooks_of_the_dead, more=_every_event_is_told),
+]  # fmt: skip
+"""What a crash state cannot show: whether a hook that left nothing behind was run."""

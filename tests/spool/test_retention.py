@@ -1,0 +1,237 @@
+"""Retention by age and by number, by real workers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue, retention
+from queuectl.retention import Retention
+from queuectl.spool import Spool
+from queuectl.worker import Worker
+
+DAY = 86400
+NOW = 1_700_000_000
+STATES = pytest.mark.parametrize(
+    ("state", "key"), [("done", "keep_done_count"), ("dead", "keep_dead_count")]
+)
+
+
+@pytest.fixture
+def finished(root: Path, drop: Callable[..., Path]) -> Callable[..., Path]:
+    """Put a finished job there that is so many seconds old, with a log."""
+
+    def put(name: str, age: float = 0, state: str = "done") -> Path:
+        history = '[{"attempt": 1, "outcome": "ok"}]'
+        path = drop(f"{name}.json", f'{{"command": "true", "history": {history}}}', state=state)
+        (root / "logs" / f"{name}.1.log").touch()
+        os.utime(path, (NOW - age, NOW - age))
+        return path
+
+    return put
+
+
+@pytest.fixture
+def kept(root: Path) -> Callable[..., list[str]]:
+    return lambda state="done": sorted(path.stem for path in (root / state).glob("*.json"))
+
+
+@pytest.fixture
+def retain(spool: Spool) -> Callable[[], None]:
+    """Apply retention once, to its end."""
+
+    def run() -> None:
+        spool.settings.current()
+        steps = Retention(spool, threading.Event())
+        while not steps.go_on():
+            pass
+
+    return run
+
+
+@STATES
+def test_the_newest_stay_with_their_logs(
+    queue: Queue, root: Path, finished: Any, kept: Any, drain: Callable[..., Any], state: str,
+    key: str,
+) -> None:  # fmt: skip
+    for number in range(10):
+        finished(f"job-{number}", age=number, state=state)
+    queue.set_setting(key, "3")
+    drain(queue)
+    assert kept(state) == ["job-0", "job-1", "job-2"]
+    logs = sorted(path.name for path in (root / "logs").iterdir())
+    assert logs == ["job-0.1.log", "job-1.1.log", "job-2.1.log"]
+
+
+@STATES
+def test_none_may_be_kept_at_all(
+    queue: Queue, finished: Any, kept: Any, retain: Any, state: str, key: str
+) -> None:
+    finished("a", state=state)
+    queue.set_setting(key, "0")
+    retain()
+    assert kept(state) == []
+
+
+def test_a_number_for_one_state_is_none_for_the_other(
+    queue: Queue, finished: Any, kept: Any, retain: Any
+) -> None:
+    for state in ("done", "dead", "failed", "pending"):
+        finished("a", state=state)
+    queue.set_setting("keep_dead_count", "0")
+    retain()
+    assert [kept(state) for state in ("done", "dead", "failed", "pending")] == [
+        ["a"], [], ["a"], ["a"],
+    ]  # fmt: skip
+
+
+def test_of_equally_old_jobs_all_workers_choose_the_same(
+    queue: Queue, finished: Any, kept: Any, at_once: Callable[..., list[Any]]
+) -> None:
+    for number in range(300):
+        finished(f"job-{number:03}", age=number // 200)
+    queue.set_setting("keep_done_count", "50")
+    at_once(_retain_at, [(queue.path,)] * 4)
+    assert kept() == [f"job-{number:03}" for number in range(150, 200)]
+
+
+def _retain_at(path: str) -> None:
+    retention.STEP, retention.BATCH = 7, 40
+    steps = Retention(Queue(path).spool, threading.Event())
+    while not steps.go_on():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("age", "number", "stays"),
+    [("150s", "9", "ab"), ("450s", "2", "ab"), ("250s", "3", "abc"), ("1s", "9", "")],
+)
+def test_age_and_number_both_hold(
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Any,
+    kept: Any,
+    retain: Any,
+    age: str,
+    number: str,
+    stays: str,
+) -> None:
+    monkeypatch.setattr("queuectl.clock.now", lambda: float(NOW))
+    for hundreds, name in enumerate("abcde"):
+        finished(name, age=100 * hundreds + 50)
+    queue.set_setting("keep_done", age)
+    queue.set_setting("keep_done_count", number)
+    retain()
+    assert "".join(kept()) == stays
+
+
+def test_a_rejected_file_is_as_old_as_its_reason(
+    queue: Queue, root: Path, finished: Any, kept: Any, retain: Any
+) -> None:
+    for name, age in [("old", 10), ("older", 20), ("ancient", 30)]:
+        finished(name, age=age, state="dead")
+    (root / "dead" / "ancient.error").touch()  # rejected only now
+    queue.set_setting("keep_dead_count", "2")
+    retain()
+    assert kept("dead") == ["ancient", "old"]
+
+
+def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
+    queue: Queue,
+    spool: Spool,
+    monkeypatch: pytest.MonkeyPatch,
+    finished: Any,
+    kept: Any,
+    retain: Any,
+    drain: Callable[..., Any],
+) -> None:
+    for number in range(6):
+        finished(f"job-{number}", age=number, state="dead")
+    monkeypatch.setattr(retention, "STEP", 1)
+    purge, chosen = spool.purge, []
+
+    def interfere(places: Iterable[Any]) -> int:
+        if not chosen:  # the look is over, and nothing was removed yet
+            queue.retry("job-4")
+            queue.retry("job-5")
+            drain(queue, slots=1)
+            os.rename(Path(queue.path, "done/job-4.json"), Path(queue.path, "dead/job-4.json"))
+        chosen.append(1)
+        return purge(places)
+
+    monkeypatch.setattr(spool, "purge", interfere)
+    spool.settings.current()
+    queue.set_setting("keep_dead_count", "2")
+    retain()
+    assert kept("dead") == ["job-0", "job-1", "job-4"]
+    assert kept("done") == ["job-5"]
+
+
+def test_a_large_surplus_goes_in_batches_and_small_steps(
+    queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any
+) -> None:
+    for number in range(60):
+        finished(f"job-{number:02}", age=number)
+    monkeypatch.setattr(retention, "STEP", 3)
+    monkeypatch.setattr(retention, "BATCH", 10)
+    monkeypatch.setattr(retention, "SLICE", 0.0)
+    queue.set_setting("keep_done_count", "4")
+    spool.settings.current()
+    steps = Retention(spool, threading.Event())
+    left = [len(kept())]
+    while not steps.go_on():
+        left.append(len(kept()))
+    assert max(before - after for before, after in itertools.pairwise(left)) == 3
+    assert kept() == ["job-00", "job-01", "job-02", "job-03"]
+
+
+def test_retention_ends_when_its_worker_leaves(
+    queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any
+) -> None:
+    for number in range(50):
+        finished(f"job-{number}")
+    monkeypatch.setattr(retention, "LOOKED_AT", 10)
+    queue.set_setting("keep_done_count", "1")
+    spool.settings.current()
+    closing = threading.Event()
+    closing.set()
+    assert Retention(spool, closing).go_on()
+    assert len(kept()) == 50
+
+
+def test_jobs_run_while_retention_goes_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any, work: Any
+) -> None:
+    for number in range(400):
+        finished(f"job-{number}", age=1000)
+    monkeypatch.setattr(retention, "STEP", 1)
+    monkeypatch.setattr(retention, "BREATH", 0.02)
+    queue.set_setting("keep_done_count", "0")
+
+    def watch(worker: Worker) -> None:
+        queue.wait([queue.enqueue("true") for _ in range(3)], timeout=20)
+        assert len(kept()) > 100
+        worker.stop()
+
+    work(queue, watch)
+
+
+def test_a_number_that_is_set_while_a_worker_runs_is_kept_in_the_next_round(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, kept: Any, work: Any, eventually: Any
+) -> None:
+    monkeypatch.setattr(retention, "INTERVAL", 0.1)
+
+    def watch(worker: Worker) -> None:
+        ids = [queue.enqueue("true") for _ in range(5)]
+        queue.wait(ids, timeout=20)
+        queue.set_setting("keep_done_count", "2")
+        eventually(lambda: len(kept()) == 2)
+        worker.stop()
+
+    work(queue, watch)
