@@ -109,7 +109,9 @@ def test_the_grace_is_used_by_who_wants_to_end_well(
     queue: Queue, tmp_path: Path, drain: Callable[..., Any]
 ) -> None:
     queue.set_setting("kill_grace", "20")
-    word = "trap 'sleep 0.3; echo well > ended; exit 0' TERM; touch ready; sleep 1000 & wait"
+    # Its child may be ended first: then it waits for its own signal.
+    ends_well = "trap 'sleep 0.3; echo well > ended; exit 0' TERM"
+    word = f"{ends_well}; touch ready; sleep 1000 & while :; do wait; done"
     queue.enqueue(word, id="a", cwd=tmp_path, timeout=3, max_retries=0)
     drain(queue)
     assert (tmp_path / "ended").read_text() == "well\n"
