@@ -39,9 +39,9 @@ def test_nothing_is_lost_when_a_call_fails(
     bench = Bench(operation, memory)
     calls = bench.calls()
     changing = [call for call in calls if call.changes]
-    if fault == "EIO":  # reading too: of those calls every third, the others with the variable
+    if fault == "EIO":  # reading too: of those calls every sixth, the others with the variable
         reading = [call for call in calls if not call.changes]
-        calls = [*changing, *reading[:: 1 if EVERY_READ else 3]]
+        calls = [*changing, *reading[:: 1 if EVERY_READ else 6]]
     else:  # a kill while reading leaves what the change before it left; reading fills no disk
         calls = changing
 
