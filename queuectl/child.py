@@ -142,7 +142,7 @@ def _programs(word: bytes, environment: Mapping[bytes, bytes]) -> Iterator[bytes
 
 @functools.cache
 def _libc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or not os.path.isdir("/proc/self/fd"):
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "posix_spawn_file_actions_addchdir_np") else None
