@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import msgspec
 from queuectl import check
 from queuectl.errors import InvalidJob
 from queuectl.job import Job, decode
+from queuectl.markers import Heir
 from queuectl.recovery import recover
 from queuectl.spool import Spool, open_spool
 
@@ -72,17 +73,22 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def recovered(root: Path) -> Spool:
-    """Open the spool and recover it as a worker would that starts, and again while claims are left.
-
-    A command that was being started as its worker was killed may hold the worker's lock for an
-    instant, until its exec has closed it.
-    """
+    """Open the spool and recover it as a worker would that starts: while claims are left."""
     spool = open_spool(str(root), create=True)
-    deadline = time.monotonic() + 5
-    recover(spool, grace=0.5, draw=0.0)
-    while any(True for _ in spool.claims()) and time.monotonic() < deadline:
-        recover(spool, grace=0.5, draw=0.0)
+    recover_until(spool, lambda: not any(True for _ in spool.claims()))
     return spool
+
+
+def recover_until(spool: Spool, done: Callable[[], bool], heir: Heir | None = None) -> None:
+    """Recover a spool as a worker does, which looks again and again, for at most five seconds.
+
+    A dead worker's lock may be held for an instant more: by a command that was being started as
+    it was killed, until its exec; or by whoever looks through the descriptors of all processes.
+    """
+    deadline = time.monotonic() + 5
+    recover(spool, grace=0.5, draw=0.0, heir=heir)
+    while not done() and time.monotonic() < deadline:
+        recover(spool, grace=0.5, draw=0.0, heir=heir)
 
 
 def violations(

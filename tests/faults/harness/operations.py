@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from faults.harness.invariants import PAYLOAD
+from faults.harness.invariants import PAYLOAD, recover_until
 
 from queuectl import Queue, clock, markers, retry, runner
 from queuectl.config import Settings
@@ -236,8 +236,10 @@ class InlineHooks(Hooks):
     """Hooks that are run by whoever says that their event has happened, so that strace sees it."""
 
     def _add(self, names: list[str]) -> None:
+        control = Control()
         for name in names:
-            self._attend(name, Control())
+            self._attend(name, control)
+        control.close()
 
 
 class HooksNeverRun(Hooks):
@@ -314,7 +316,9 @@ def _every_event_is_told(root: Path, acked: bool) -> list[str]:
     spool = _open(root)
     with Holder(spool) as holder:
         hooks = InlineHooks(spool, holder.name, 1, changed=_nothing)
-        recover(spool, grace=0.5, draw=0.0, heir=hooks)
+        recover_until(
+            spool, lambda: os.listdir(spool.layout.processing) == [holder.name], heir=hooks
+        )
     lines = TOLD.read_text().splitlines() if TOLD.exists() else []
     TOLD.unlink(missing_ok=True)
     wrong = []
