@@ -18,6 +18,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from queuectl import turn
+
 _SETSIGDEF, _SETSID = 0x04, 0x80  # posix_spawn flags, <spawn.h>
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _ROOM = 1024  # bytes, more than any of the structures of <spawn.h> and <signal.h> takes
@@ -91,9 +93,10 @@ def start(
         pid = ctypes.c_int()
         failure = errno.ENOENT
         for program in _programs(words[0], environment):
-            code = libc.posix_spawn(
-                ctypes.byref(pid), program, actions, _attributes(), arguments, variables
-            )
+            with turn.let_go():
+                code = libc.posix_spawn(
+                    ctypes.byref(pid), program, actions, _attributes(), arguments, variables
+                )
             if code == 0:
                 return Child(pid.value)
             if failure in _NOT_THERE:

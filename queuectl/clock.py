@@ -7,6 +7,7 @@ microsecond, in files. Waiting is measured on the monotonic clock alone: a wall 
 from __future__ import annotations
 
 import functools
+import math
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -39,8 +40,14 @@ def format_timestamp(seconds: float) -> str:
     if seconds != seconds:
         raise InvalidInput("a time is a number of seconds")
     within = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
-    stamp = datetime.fromtimestamp(within, UTC).isoformat(timespec="microseconds")
-    return stamp.removesuffix("+00:00") + "Z"
+    whole = math.floor(within)
+    second, micros = divmod(round((within - whole) * 1e6), 1_000_000)
+    return f"{_format_second(whole + second)}.{micros:06}Z"
+
+
+@functools.lru_cache(8)
+def _format_second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 @functools.lru_cache(256)

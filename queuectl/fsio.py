@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
+from queuectl import turn
 from queuectl.errors import NotDurable
 from queuectl.filesystem import UNKNOWN, FileSystem
 
@@ -189,9 +190,11 @@ class Disk:
             return
         try:
             if _F_FULLFSYNC is not None:
-                fcntl.fcntl(fd, _F_FULLFSYNC)
+                with turn.let_go():
+                    fcntl.fcntl(fd, _F_FULLFSYNC)
             else:
-                os.fsync(fd)
+                with turn.let_go():
+                    os.fsync(fd)
         except OSError as error:
             # After a failed fsync the kernel may drop the pages and report success next time
             # (fsyncgate, 2018): the data is not durable, and asking again would not make it so.
@@ -321,7 +324,9 @@ def _write_out(fd: int, path: str) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     whole = (ctypes.c_int64(0), ctypes.c_int64(0))  # from the start to the end
-    if libc.sync_file_range(fd, *whole, _WAIT_WRITE_WAIT) != 0:
+    with turn.let_go():
+        failed = libc.sync_file_range(fd, *whole, _WAIT_WRITE_WAIT) != 0
+    if failed:
         reason = os.strerror(ctypes.get_errno())
         raise NotDurable(f"{path}: cannot be made durable: {reason}")
 

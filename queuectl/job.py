@@ -179,11 +179,11 @@ _decode_fields = msgspec.json.Decoder(JobFields).decode
 _decode_raw = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def decode(data: bytes, *, created_at: str | None = None) -> Job:
+def decode(data: bytes) -> Job:
     """Read a job record from a file's bytes.
 
-    `created_at` is entered where the record has none. Raises NotJson if the bytes are no
-    JSON object, InvalidJob if the object breaks the table of the job file.
+    Raises NotJson if the bytes are no JSON object, InvalidJob if the object breaks the table of
+    the job file.
     """
     try:
         data.decode()
@@ -209,7 +209,7 @@ def decode(data: bytes, *, created_at: str | None = None) -> Job:
         raise InvalidJob(f"{size:,} bytes: a job file has at most {MAX_JOB_BYTES:,}")
     job = Job(**{name: getattr(fields, name) for name in FIELDS}, raw=raw)
     _check(job)
-    return job.evolve(created_at=created_at) if created_at and not job.created_at else job
+    return job
 
 
 def build(fields: Mapping[str, Any]) -> Job:

@@ -262,7 +262,10 @@ class Lookup:
         data, found = read_regular(path, MAX_RECORD_BYTES)
         if len(data) > MAX_RECORD_BYTES:
             raise InvalidJob(f"{found.st_size:,} bytes: larger than any job file")
-        return decode(data, created_at=clock.format_timestamp(found.st_mtime)), found
+        job = decode(data)
+        if job.created_at is None:
+            job = job.evolve(created_at=clock.format_timestamp(found.st_mtime))
+        return job, found
 
     def read_run(self, place: ClaimedPlace) -> Run | None:
         """Read what a claim's run file says; None if there is none, or it did not survive."""

@@ -22,7 +22,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from queuectl import child, clock, process
+from queuectl import child, clock, process, turn
 from queuectl.child import Child
 from queuectl.config import Settings
 from queuectl.fsio import create, make_locked, write_all
@@ -156,7 +156,8 @@ def _run(
     if asked or command.has_failed():
         # The leader is not reaped yet, so its group's number cannot be another's.
         marks = process.Marks(mark, process.identity(run_path), group=command.pid)
-        process.end(marks, settings.kill_grace, pause=time.sleep)
+        with turn.let_go():
+            process.end(marks, settings.kill_grace, pause=time.sleep)
     return conclude(entry, asked, command.reap(), timeout)
 
 
@@ -234,7 +235,8 @@ def wait(command: Child, timeout: float | None, control: Control) -> Outcome | N
             if ended is None:
                 left = min(left or _NO_PATIENCE_SECONDS, _NO_PATIENCE_SECONDS)
             patience = _LONGEST_POLL if left is None else min(left, _LONGEST_POLL)
-            ready = {fd for fd, _ in poll.poll(patience * 1000 + 1)}
+            with turn.let_go():
+                ready = {fd for fd, _ in poll.poll(patience * 1000 + 1)}
             if ended in ready or (ended is None and command.has_ended()):
                 return None
             if control.fileno() in ready:

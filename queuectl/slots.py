@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, retry, runner
+from queuectl import clock, retry, runner, turn
 from queuectl.config import Settings
 from queuectl.errors import (
     ClaimLost,
@@ -138,14 +138,15 @@ class Slots:
                 elif entry is None:
                     return
                 self._trouble.wait_for_none()
-                claim = None
-                if entry and not self._stopping:
-                    claim = self._claim(number, *entry, settled)
-                if settled:
-                    self._make_last(settled)
-                    settled = None
-                if claim:
-                    settled = self._perform(number, claim)
+                with turn.taken():
+                    claim = None
+                    if entry and not self._stopping:
+                        claim = self._claim(number, *entry, settled)
+                    if settled:
+                        self._make_last(settled)
+                        settled = None
+                    if claim:
+                        settled = self._perform(number, claim)
         except BaseException as error:  # a mistake of ours: leave, so that others recover the job
             self._failed(error)
         finally:

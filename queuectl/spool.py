@@ -139,7 +139,8 @@ class Spool(Delivery):
                 raise StillRuns(f"job {job_id} still runs")
             if (job := read(target)) is not None:
                 self.disk.commit(*owed, *changed)
-                job = job.evolve(id=job_id)
+                if job.id != job_id:
+                    job = job.evolve(id=job_id)
                 return Claim(worker, job_id, attempt, job, place.state, target)
         except BaseException:
             with contextlib.suppress(QueuectlError, OSError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from queuectl import turn
+
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.1
@@ -35,7 +37,8 @@ class Trouble:
             self._troubled.add(slot)
             self._none.clear()
         log.error("%s; trying again in %g s", why, seconds)
-        self.given_up.wait(seconds)
+        with turn.let_go():
+            self.given_up.wait(seconds)
         with self._lock:
             self._troubled.discard(slot)
             if not self._troubled:

@@ -53,7 +53,7 @@ def _spool(base: Path) -> Spool:
 def _verdict(data: bytes) -> tuple[Job | None, list[str]]:
     """Decode, and do with what was decoded all that may be done with a job."""
     try:
-        job = decode(data, created_at="2026-01-01T00:00:00Z")
+        job = decode(data)
     except InvalidJob as error:
         return None, [] if str(error) else ["refused without a reason"]
     wrong = []

@@ -211,6 +211,14 @@ def test_a_dropped_job_was_created_when_it_was_written(
     assert queue.get("a").job.created_at == "2001-09-09T01:46:40.000000Z"
 
 
+def test_a_dropped_job_that_says_when_it_was_created_is_believed(
+    queue: Queue, drop: Callable[..., Path], drain: Callable[..., Any]
+) -> None:
+    drop("a.json", '{"command": "true", "created_at": "2000-01-01T00:00:00Z"}')
+    drain(queue)
+    assert queue.get("a").job.created_at == "2000-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize("mtime", [0, -(10**9), 10**12])
 def test_a_job_that_claims_to_be_of_another_age_is_run_all_the_same(
     queue: Queue,

@@ -12,8 +12,19 @@ import queuectl
 
 PACKAGE = Path(queuectl.__file__).parent
 CORE = [
-    *("errors", "clock", "job", "retry", "filesystem", "fsio", "fsread", "process", "layout"),
-    *("config", "lookup", "delivery", "spool", "markers", "recovery", "check", "report", "tail"),
+    *("errors", "clock", "job", "retry", "turn", "filesystem", "fsio", "fsread", "process"),
+    *(
+        "layout",
+        "config",
+        "lookup",
+        "delivery",
+        "spool",
+        "markers",
+        "recovery",
+        "check",
+        "report",
+        "tail",
+    ),
     *("browse", "backlog", "wake", "child", "runner", "queue", "tally", "trouble", "scout"),
     *("hooks", "intake", "slots", "retention", "housekeeping", "worker"),
 ]

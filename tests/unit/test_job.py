@@ -217,9 +217,3 @@ def test_a_number_that_json_has_not_is_refused(key: str, value: float) -> None:
 def test_a_value_that_json_has_not_is_refused(value: object) -> None:
     with pytest.raises(InvalidJob):
         job.build({"command": "true", "x": value})
-
-
-def test_the_creation_time_is_entered_only_where_there_is_none() -> None:
-    then, now = "2000-01-01T00:00:00Z", "2026-11-24T08:00:00Z"
-    assert job.decode(b'{"command": "true"}', created_at=now).created_at == now
-    assert job.decode(_document("created_at", then), created_at=now).created_at == then
