@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from ours import (
     start,
     strew,
 )
+
+from queuectl import Queue
 
 SLOTS = 2
 STRIDE = 7_368_787
@@ -149,7 +153,7 @@ def _order(jobs: list[Ended], total: int) -> str:
 
 
 def done(bench: Bench) -> list[Row]:
-    """11. The settle rate beside many jobs in done/, alone and while a purge removes them."""
+    """11. The settle rate beside many jobs in done/, alone and while they are removed."""
     disk, jobs = bench.disk.name, bench.sizes.settle
     roots = {number: _with_history(bench, number) for number in bench.sizes.done}
     few, many = bench.sizes.done
@@ -167,14 +171,15 @@ def done(bench: Bench) -> list[Row]:
     contenders: dict[str, Measure] = {floor: settle(few), f"{many:,} in done/": settle(many)}
     measured = interleave(contenders, bench.sizes.rounds, bench.fresh)
     found = rows("11 jobs in done/", disk, "jobs/s", measured, floor=floor)
-    worked, removed = _during_purge(roots[many], time.time() - made, settle(many))
     alone = found[-1].median or 0.0
-    return [
-        *found,
-        Row("11 jobs in done/", f"{many:,} in done/, while a purge removes them", disk, "jobs/s",
-            [worked], [alone], "of its rate alone"),
-        Row("11 jobs in done/", "the purge itself", disk, "removed/s", [removed]),
-    ]  # fmt: skip
+    for name, removal in (("retention", _retention), ("a purge", _purge)):
+        worked, removed = _during(removal, roots[many], time.time() - made, settle(many), jobs)
+        found += [
+            Row("11 jobs in done/", f"{many:,} in done/, while {name} removes them", disk, "jobs/s",
+                [worked], [alone], "of its rate alone"),
+            Row("11 jobs in done/", f"{name} meanwhile", disk, "removed/s", [removed]),
+        ]  # fmt: skip
+    return found
 
 
 def _with_history(bench: Bench, number: int) -> Path:
@@ -184,20 +189,37 @@ def _with_history(bench: Bench, number: int) -> Path:
     return root
 
 
-def _during_purge(root: Path, age: float, work: Measure) -> tuple[float, float]:
-    """The rate of a drain while a purge removes what is older, and the rate of the purge."""
+Removal = Callable[[Path, float], contextlib.AbstractContextManager[None]]
+
+
+def _during(
+    removal: Removal, root: Path, age: float, work: Measure, jobs: int
+) -> tuple[float, float]:
+    """The rate of a drain while what is older is removed, and that of the removal meanwhile."""
     before = sum(1 for _ in names(root / "done", OLD))
+    with removal(root, age):
+        worked = work(root)
+    left = sum(1 for _ in names(root / "done", OLD))
+    return worked, (before - left) / (jobs / worked)
+
+
+@contextlib.contextmanager
+def _retention(root: Path, age: float) -> Iterator[None]:
+    """The worker itself removes what is older, from its start on."""
+    queue = Queue(root)
+    queue.set_setting("keep_done", f"{int(age)}s")
+    yield
+    queue.unset_setting("keep_done")
+
+
+@contextlib.contextmanager
+def _purge(root: Path, age: float) -> Iterator[None]:
     options = ["--state", "completed", "--older-than", f"{int(age)}s"]
-    start_time = time.time()
     purge = subprocess.Popen(
         [*QUEUECTL, "--spool", str(root), "purge", *options],
         stdout=subprocess.DEVNULL,
         env=environment(),
     )
-    worked = work(root)
-    if purge.poll() is None:
-        purge.terminate()
+    yield
+    purge.terminate()
     purge.wait()
-    seconds = time.time() - start_time
-    left = sum(1 for _ in names(root / "done", OLD))
-    return worked, (before - left) / seconds
