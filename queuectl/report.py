@@ -46,7 +46,7 @@ class JobStatus(Struct, frozen=True):
         about = {name: getattr(self, name) for name in ("problem", "worker", "slot", "pid")}
         about["running_since"] = self.started_at
         known = {name: value for name, value in about.items() if value is not None}
-        place = {"id": _utf8(self.id), "state": self.state, "path": _utf8(self.path)}
+        place = {"id": utf8(self.id), "state": self.state, "path": utf8(self.path)}
         return msgspec.Raw(
             msgspec.json.encode({**(self.job.raw if self.job else {}), **place, **known})
         )
@@ -87,7 +87,7 @@ class QueueStatus(Struct, frozen=True):
     workers: list[WorkerStatus]
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """Spell out the bytes of a file name that are not UTF-8: JSON cannot hold them."""
     return os.fsencode(text).decode(errors="backslashreplace")
 

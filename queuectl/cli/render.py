@@ -12,8 +12,8 @@ from typing import Any, TextIO
 import msgspec
 
 from queuectl import clock
-from queuectl.errors import QueuectlError
 from queuectl.job import Job
+from queuectl.report import utf8
 
 _COLOURS = {
     "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
@@ -23,12 +23,25 @@ _MOST_PADDING = 48
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document. Raises QueuectlError for what JSON cannot hold."""
+    """Print one JSON document; bytes of file names that are not UTF-8 are spelled out in it."""
     try:
-        text = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    except UnicodeEncodeError as error:
-        raise QueuectlError(f"JSON cannot hold {error.object!r}, which is not UTF-8") from None
-    print(text.decode())
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = msgspec.json.encode(_in_utf8(value))
+    print(msgspec.json.format(text, indent=2).decode())
+
+
+def _in_utf8(value: Any) -> Any:
+    match value:
+        case str():
+            return utf8(value)
+        case dict():
+            return {key: _in_utf8(each) for key, each in value.items()}
+        case list():
+            return [_in_utf8(each) for each in value]
+        case msgspec.Struct():
+            return _in_utf8(msgspec.structs.asdict(value))
+    return value
 
 
 def note(message: str) -> None:
