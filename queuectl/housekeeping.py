@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 600.0
 """Seconds between sweeps of leftovers."""
+RETENTION_PATIENCE = 10.0
+"""Seconds of retention that a worker which drains gives before it leaves, if there is so much."""
 UNWATCHED_INTERVAL = 1.0
 """Seconds between scans while no watch tells of new files."""
 MTIME_TICK = 0.1
@@ -56,7 +58,7 @@ class Housekeeper:
         self.spool = spool
         self.scanned = threading.Event()
         self.been_round = threading.Event()
-        """Set once everything has been done once: scan, recovery, sweep, retention."""
+        """Set once everything has been done once: scan, recovery, sweep, and some retention."""
         self._look = look
         self._look_ahead = look_ahead
         self._knows = knows
@@ -113,9 +115,9 @@ class Housekeeper:
         over = True
         with self._trouble("retention"):
             over = self._retention.go_on()
-        if over:
+        if over or self._retention.spent > RETENTION_PATIENCE:
             self.been_round.set()
-        else:
+        if not over:
             self._hurry.set()
         return watched
 

@@ -74,7 +74,8 @@ class Retention:
         self._spool = spool
         self._closing = closing
         self._steps: Iterator[None] | None = None
-        self._spent = 0.0
+        self.spent = 0.0
+        """Seconds that the present round, or the last one, has taken so far."""
         self._next = 0.0
 
     def go_on(self) -> bool:
@@ -86,7 +87,7 @@ class Retention:
         if self._steps is None:
             if started < self._next:
                 return True
-            self._steps, self._spent = self._round(), 0.0
+            self._steps, self.spent = self._round(), 0.0
         over = True
         try:
             for _ in self._steps:
@@ -96,10 +97,10 @@ class Retention:
                     over = False
                     break
         finally:
-            self._spent += clock.monotonic() - started
+            self.spent += clock.monotonic() - started
             if over:
                 self._steps = None
-                self._next = clock.monotonic() + max(INTERVAL, 5 * self._spent)
+                self._next = clock.monotonic() + max(INTERVAL, 5 * self.spent)
         return over
 
     def _round(self) -> Iterator[None]:

@@ -140,8 +140,11 @@ class Slots:
                 self._trouble.wait_for_none()
                 with turn.taken():
                     claim = None
-                    if entry and not self._stopping:
+                    while entry and not self._stopping:
                         claim = self._claim(number, *entry, settled)
+                        if claim or (settled and settled.failure) or self._trouble.is_there:
+                            break
+                        entry = self._backlog.take(wait=False)  # another worker was faster
                     if settled:
                         self._make_last(settled)
                         settled = None

@@ -157,6 +157,8 @@ class Spool(Delivery):
         Returns the id, the path, the directories to commit, and the run files of that id that
         others have; None if the job is gone.
         """
+        if not stands(place.path):  # of several workers all but one find that, at each job
+            return None
         # A job that has been claimed before owns its id: only one fresh from pending/ yields.
         owners = UNCLAIMED if place.state in layout.FINISHED else UNCLAIMED[:-1]
 

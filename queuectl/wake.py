@@ -151,8 +151,13 @@ class Wake:
     def _disarm(self) -> None:
         if self._observer is not None:
             observer, self._observer = self._observer, None
-            observer.stop()
-            observer.join()
+            library = logging.getLogger("watchdog")
+            library.propagate = False  # it complains of events that come while it is stopped
+            try:
+                observer.stop()
+                observer.join()
+            finally:
+                library.propagate = True
 
 
 class _OverflowListener(logging.Handler):

@@ -21,7 +21,8 @@ def drain(bench: Bench) -> list[Row]:
             "queuectl": _ours(jobs, slots),
             "queuectl, fsync = false": _ours(jobs, slots, fsync=False),
         }
-        for name in ("the files alone", *bench.peers.names()):
+        alone = ("the files alone", "the files, committed")
+        for name in (*alone, *bench.peers.names()):
             contenders[name] = peers.library(bench.peers, name, "drain", jobs, slots)
         for name in ("nq", "tsp"):
             contenders[name] = peers.spooler_drain(name, jobs, slots)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, retention
+from queuectl import Queue, housekeeping, retention
 from queuectl.retention import Retention
 from queuectl.spool import Spool
 from queuectl.worker import Worker
@@ -220,6 +220,20 @@ def test_jobs_run_while_retention_goes_on(
         worker.stop()
 
     work(queue, watch)
+
+
+def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any, drain: Any
+) -> None:
+    for number in range(400):
+        finished(f"job-{number}", age=1000)
+    monkeypatch.setattr(retention, "STEP", 1)
+    monkeypatch.setattr(retention, "BREATH", 0.02)
+    monkeypatch.setattr(retention, "SLICE", 0.1)
+    monkeypatch.setattr(housekeeping, "RETENTION_PATIENCE", 0.1)
+    queue.set_setting("keep_done_count", "0")
+    drain(queue)
+    assert 100 < len(kept()) < 400
 
 
 def test_a_number_that_is_set_while_a_worker_runs_is_kept_in_the_next_round(
