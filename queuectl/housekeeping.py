@@ -30,6 +30,8 @@ RETENTION_PATIENCE = 10.0
 """Seconds of retention that a worker which drains gives before it leaves, if there is so much."""
 UNWATCHED_INTERVAL = 1.0
 """Seconds between scans while no watch tells of new files."""
+LONGEST_INTERVAL = 60.0
+"""Seconds between scans under a watch, where a directory takes long to be listed."""
 MTIME_TICK = 0.1
 """Seconds: within a tick of the file system's clock a change may leave the mtime as it was."""
 
@@ -68,6 +70,7 @@ class Housekeeper:
         self._heir = heir
         self._root = os.stat(spool.layout.root)
         self._mtimes: dict[State, int] = {}
+        self._next_scan: dict[State, float] = {}
         self._next_full_look = 0.0
         self._next_sweep = 0.0
         self._hurry = threading.Event()
@@ -99,10 +102,10 @@ class Housekeeper:
         started, anew = clock.monotonic(), self._is_doubtful(watched)
         for state in layout.WAITING:
             with self._trouble(f"{state} jobs"):
-                self._scan(state, anew=anew)
+                self._scan(state, anew=anew, watched=watched)
         self.scanned.set()
-        if anew:  # at most a twentieth of the time goes into looking at what is known
-            self._next_full_look = clock.monotonic() + 20 * (clock.monotonic() - started)
+        if anew:
+            self._next_full_look = _in_proportion(started)
         settings = self.spool.settings.last_good
         with self._trouble("recovery"):
             grace = settings.kill_grace
@@ -152,12 +155,14 @@ class Housekeeper:
         self._overflowed.clear()
         return True
 
-    def _scan(self, state: State, *, anew: bool) -> None:
+    def _scan(self, state: State, *, anew: bool, watched: bool) -> None:
         """Look at all waiting files that nobody has told of; none if nothing has changed.
 
         With `anew` at all of them, also those that are known.
         """
-        before = clock.now()
+        before, started = clock.now(), clock.monotonic()
+        if watched and not anew and started < self._next_scan.get(state, 0.0):
+            return
         mtime = os.stat(self.spool.layout.states[state]).st_mtime_ns
         if self._mtimes.get(state) == mtime and not anew:
             return
@@ -175,6 +180,7 @@ class Housekeeper:
                 complete = complete and self._knows(state, name)
         if complete:
             self._mtimes[state] = mtime
+        self._next_scan[state] = min(_in_proportion(started), clock.monotonic() + LONGEST_INTERVAL)
 
     def _sweep(self) -> None:
         """Remove leftovers of writers that died."""
@@ -183,3 +189,8 @@ class Housekeeper:
             with contextlib.suppress(FileNotFoundError):
                 if os.lstat(path).st_mtime < limit:
                     discard_tree(path)
+
+
+def _in_proportion(started: float) -> float:
+    """When to do again what was started then and is over now: it gets a twentieth of the time."""
+    return clock.monotonic() + 20 * (clock.monotonic() - started)
