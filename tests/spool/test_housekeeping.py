@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, clock
+from queuectl.housekeeping import Housekeeper
+from queuectl.job import State
 from queuectl.recovery import Holder
 from queuectl.spool import Spool
 from queuectl.worker import Worker
@@ -68,6 +71,36 @@ def test_an_old_directory_in_tmp_does_not_end_the_sweep(
     queue.set_setting("keep_done", "1d")
     drain(queue)
     assert not old.exists()
+
+
+@pytest.mark.parametrize(("watched", "most"), [(True, 2), (False, 60)])
+def test_a_directory_that_takes_long_to_list_is_listed_less_often_under_a_watch(
+    spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, most: int
+) -> None:
+    now, listed, names = [0.0], [], spool.names
+
+    def take_two_seconds(state: State) -> Iterator[str]:
+        if state == "pending":
+            now[0] += 2
+            listed.append(now[0])
+        return names(state)
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(spool, "names", take_two_seconds)
+    keeper = Housekeeper(
+        spool,
+        look=lambda *_: None,
+        look_ahead=lambda: iter(()),
+        knows=lambda *_: True,
+        each_round=lambda: watched,
+        overflowed=threading.Event(),
+        recovered=lambda _: None,
+    )
+    for second in range(60):
+        os.utime(root / "pending", (second, second))  # as our own claims do
+        keeper._round()
+        now[0] += 1
+    assert len(listed) == most
 
 
 @pytest.mark.parametrize("name", ["done", "logs", "tmp", "failed"])
