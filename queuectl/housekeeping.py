@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 600.0
 """Seconds between sweeps of leftovers."""
-RETENTION_PATIENCE = 10.0
-"""Seconds of retention that a worker which drains gives before it leaves, if there is so much."""
+ENOUGH_RETENTION = 10_000
+"""Jobs that retention removes before a worker which drains leaves, if there are so many."""
 UNWATCHED_INTERVAL = 1.0
 """Seconds between scans while no watch tells of new files."""
 LONGEST_INTERVAL = 60.0
@@ -118,7 +118,7 @@ class Housekeeper:
         over = True
         with self._trouble("retention"):
             over = self._retention.go_on()
-        if over or self._retention.spent > RETENTION_PATIENCE:
+        if over or self._retention.removed >= ENOUGH_RETENTION:
             self.been_round.set()
         if not over:
             self._hurry.set()

@@ -74,8 +74,8 @@ class Retention:
         self._spool = spool
         self._closing = closing
         self._steps: Iterator[None] | None = None
-        self.spent = 0.0
-        """Seconds that the present round, or the last one, has taken so far."""
+        self._spent = 0.0
+        self.removed = 0
         self._next = 0.0
 
     def go_on(self) -> bool:
@@ -87,7 +87,7 @@ class Retention:
         if self._steps is None:
             if started < self._next:
                 return True
-            self._steps, self.spent = self._round(), 0.0
+            self._steps, self._spent = self._round(), 0.0
         over = True
         try:
             for _ in self._steps:
@@ -97,10 +97,10 @@ class Retention:
                     over = False
                     break
         finally:
-            self.spent += clock.monotonic() - started
+            self._spent += clock.monotonic() - started
             if over:
                 self._steps = None
-                self._next = clock.monotonic() + max(INTERVAL, 5 * self.spent)
+                self._next = clock.monotonic() + max(INTERVAL, 5 * self._spent)
         return over
 
     def _round(self) -> Iterator[None]:
@@ -121,7 +121,8 @@ class Retention:
                     yield
             chosen = surplus.chosen()
             for start in range(0, len(chosen), STEP):
-                self._spool.purge(self._still(state, chosen[start : start + STEP]))
+                step = self._still(state, chosen[start : start + STEP])
+                self.removed += self._spool.purge(step)
                 yield
             if len(chosen) < BATCH:
                 return

@@ -114,7 +114,7 @@ def run(
         else:
             entry = _run(spool, claim, slot, settings, control, environment, entry, log)
     finally:
-        _let_go(log)
+        _close(log)
     return replace(entry, finished_at=clock.format_timestamp(clock.now()))
 
 
@@ -150,7 +150,7 @@ def _run(
         with contextlib.suppress(OSError):  # for people who look; the marks do without
             os.pwrite(run_file, encode(replace(info, pid=command.pid)), 0)
     finally:
-        _let_go(run_file)  # from here on the command's own copies hold the lock
+        _close(run_file)  # from here on the command's own copies hold the lock
     timeout = claim.job.timeout or settings.timeout
     asked = wait(command, timeout, control)
     if asked or command.has_failed():
@@ -161,7 +161,7 @@ def _run(
     return conclude(entry, asked, command.reap(), timeout)
 
 
-def _let_go(fd: int) -> None:
+def _close(fd: int) -> None:
     """Close a descriptor, whatever the file system says to it: the command has been started."""
     with contextlib.suppress(OSError):
         os.close(fd)

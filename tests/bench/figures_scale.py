@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import time
@@ -28,6 +29,7 @@ from ours import (
     side,
     start,
     strew,
+    working,
 )
 
 from queuectl import Queue
@@ -172,8 +174,13 @@ def done(bench: Bench) -> list[Row]:
     measured = interleave(contenders, bench.sizes.rounds, bench.fresh)
     found = rows("11 jobs in done/", disk, "jobs/s", measured, floor=floor)
     alone = found[-1].median or 0.0
-    for name, removal in (("retention", _retention), ("a purge", _purge)):
-        worked, removed = _during(removal, roots[many], time.time() - made, settle(many), jobs)
+    old = roots[many]
+    removals: list[tuple[str, Removal, Measure]] = [
+        ("retention", _retention, lambda root: _settled_beside(root, jobs)),
+        ("a purge", _purge, settle(many)),
+    ]
+    for name, removal, work in removals:
+        worked, removed = _during(removal, old, time.time() - made, work, jobs)
         found += [
             Row("11 jobs in done/", f"{many:,} in done/, while {name} removes them", disk, "jobs/s",
                 [worked], [alone], "of its rate alone"),
@@ -196,20 +203,34 @@ def _during(
     removal: Removal, root: Path, age: float, work: Measure, jobs: int
 ) -> tuple[float, float]:
     """The rate of a drain while what is older is removed, and that of the removal meanwhile."""
-    before = sum(1 for _ in names(root / "done", OLD))
     with removal(root, age):
+        before = _count_old(root)
         worked = work(root)
-    left = sum(1 for _ in names(root / "done", OLD))
+    left = _count_old(root)
     return worked, (before - left) / (jobs / worked)
 
 
 @contextlib.contextmanager
 def _retention(root: Path, age: float) -> Iterator[None]:
-    """The worker itself removes what is older, from its start on."""
-    queue = Queue(root)
-    queue.set_setting("keep_done", f"{int(age)}s")
-    yield
-    queue.unset_setting("keep_done")
+    """A worker removes what is older, and has begun to."""
+    before = _count_old(root)
+    Queue(root).set_setting("keep_done", f"{int(age)}s")
+    with working(root, SLOTS):
+        until(lambda: _count_old(root) < before, PATIENCE, pause=0.5)
+        yield
+    Queue(root).unset_setting("keep_done")
+
+
+def _settled_beside(root: Path, jobs: int) -> float:
+    """The rate at which the worker that is there settles some more jobs."""
+    before = {entry.name for entry in os.scandir(root / "done")}
+    filled(root, jobs)
+    until(lambda: not any(root.glob("p*ing/**/*.json")), PATIENCE, pause=0.05)
+    return rate(ended(root, before))
+
+
+def _count_old(root: Path) -> int:
+    return sum(1 for _ in names(root / "done", OLD))
 
 
 @contextlib.contextmanager

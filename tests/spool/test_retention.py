@@ -230,10 +230,10 @@ def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
     monkeypatch.setattr(retention, "STEP", 1)
     monkeypatch.setattr(retention, "BREATH", 0.02)
     monkeypatch.setattr(retention, "SLICE", 0.1)
-    monkeypatch.setattr(housekeeping, "RETENTION_PATIENCE", 0.1)
+    monkeypatch.setattr(housekeeping, "ENOUGH_RETENTION", 10)
     queue.set_setting("keep_done_count", "0")
     drain(queue)
-    assert 100 < len(kept()) < 400
+    assert 100 < len(kept()) <= 390
 
 
 def test_a_number_that_is_set_while_a_worker_runs_is_kept_in_the_next_round(
