@@ -76,6 +76,7 @@ class Retention:
         self._steps: Iterator[None] | None = None
         self._spent = 0.0
         self.removed = 0
+        """Jobs, since this worker started."""
         self._next = 0.0
 
     def go_on(self) -> bool:

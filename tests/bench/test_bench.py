@@ -21,7 +21,7 @@ OF_EACH_FIGURE = {
     "8 an empty spool": {"queuectl, processor", "queuectl, memory", "queuectl, wake-ups"},
     "9 50 done, 50 pending": {"queuectl status", "queuectl list --limit 20"},
     "10 2 workers on one spool": {"1 worker, 2 slots", "2 workers, 1 slot each"},
-    "11 jobs in done/": {"10 in done/", "100 in done/", "the purge itself"},
+    "11 jobs in done/": {"10 in done/", "100 in done/", "retention meanwhile", "a purge meanwhile"},
 }
 
 
