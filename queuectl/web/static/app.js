@@ -168,6 +168,7 @@ function appendToLog(log, text) {
 // -- what is pushed --------------------------------------------------------------------------
 
 let source = null;
+let lost = false;
 let version = Number(document.body.dataset.version);
 let announcedAt = 0;
 let announced = "";
@@ -184,9 +185,14 @@ function connect() {
   const mine = (source = new EventSource(`/events?${query}`));
   source.addEventListener("state", (event) => tell(JSON.parse(event.data)));
   source.addEventListener("log", (event) => addToLog(JSON.parse(event.data), event.lastEventId));
-  source.addEventListener("open", () => linked(true));
+  source.addEventListener("open", () => {
+    linked(true);
+    if (lost) schedule(); // what came meanwhile was not told; another server counts anew
+    lost = false;
+  });
   source.addEventListener("error", () => {
     linked(false);
+    lost = true;
     if (mine.readyState !== EventSource.CLOSED) return; // else it comes back by itself
     schedule(); // a page that is fetched says why there is no connection
     setTimeout(() => mine === source && connect(), 5000);
