@@ -189,11 +189,10 @@ class Disk:
         if not self.sync:
             return
         try:
-            if _F_FULLFSYNC is not None:
-                with turn.let_go():
+            with turn.let_go():
+                if _F_FULLFSYNC is not None:
                     fcntl.fcntl(fd, _F_FULLFSYNC)
-            else:
-                with turn.let_go():
+                else:
                     os.fsync(fd)
         except OSError as error:
             # After a failed fsync the kernel may drop the pages and report success next time

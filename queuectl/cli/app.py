@@ -73,7 +73,7 @@ COMMANDS = {
 """Where each command, or group of commands, is to be found: module:name."""
 
 
-class LazyGroup(TyperGroup):  # types ignored below: typer's own base is private
+class LazyGroup(TyperGroup):
     """Imports a command, and makes its parser, only when it is asked for.
 
     To make all of them costs 20 ms at every start, a third of what importing typer does.
@@ -83,11 +83,11 @@ class LazyGroup(TyperGroup):  # types ignored below: typer's own base is private
         super().__init__(**settings)
         self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # for "did you mean"
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
         """Name the commands, in the order in which help lists them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ARG002
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
         """Return a command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None

@@ -22,10 +22,10 @@ from queuectl.job import FIELDS, Job, build, decode
 from queuectl.queue import Queue
 
 
-class EnqueueCommand(TyperCommand):  # types ignored below: typer's own base is private
+class EnqueueCommand(TyperCommand):
     """Takes all that follows `--` as a program and its arguments, whatever it looks like."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override] # a private type
         """Split the line at `--`, which the parser would drop without a trace."""
         if "--" in args:
             at = args.index("--")

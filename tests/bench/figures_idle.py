@@ -56,7 +56,7 @@ def _idle_rows(title: str, bench: Bench, root: Path) -> list[Row]:
                 "python that sleeps": Watch.of(sleeper.pid),
                 "queuectl": Watch.of(worker.pid),
             }
-            time.sleep(bench.sizes.idle)
+            time.sleep(bench.sizes.idle)  # what is measured is what happens meanwhile: nothing
             found = []
             for name, watch in watches.items():
                 found += _used(title, bench, name, watch)

@@ -20,7 +20,7 @@ def enqueue(bench: Bench) -> list[Row]:
     """1. One durable job at a time through the API, against a bare durable write of a file."""
     names = [FLOOR, "queuectl", *bench.peers.names()]
     contenders: dict[str, Measure] = {
-        name: peers.library(bench.peers, name, "enqueue", bench.sizes.enqueue) for name in names
+        name: peers.contender(bench.peers, name, "enqueue", bench.sizes.enqueue) for name in names
     }
     measured = interleave(contenders, bench.sizes.rounds, bench.fresh)
     return rows("1 enqueue, one at a time", bench.disk.name, "jobs/s", measured)
@@ -38,9 +38,9 @@ def bulk(bench: Bench) -> list[Row]:
         return jobs / seconds
 
     contenders: dict[str, Measure] = {
-        FLOOR: peers.library(bench.peers, FLOOR, "bulk", jobs),
+        FLOOR: peers.contender(bench.peers, FLOOR, "bulk", jobs),
         "queuectl enqueue -": queuectl,
-        "SQLite table, one transaction": peers.library(bench.peers, "SQLite table", "bulk", jobs),
+        "SQLite table, one transaction": peers.contender(bench.peers, "SQLite table", "bulk", jobs),
     }
     measured = interleave(contenders, bench.sizes.rounds, bench.fresh)
     return rows(f"2 enqueue {jobs:,} JSON lines", bench.disk.name, "jobs/s", measured)

@@ -17,13 +17,12 @@ def drain(bench: Bench) -> list[Row]:
     for slots in bench.sizes.slots:
         jobs = bench.sizes.drain * min(slots, 4)
         contenders: dict[str, Measure] = {
-            FLOOR: peers.library(bench.peers, FLOOR, "drain", jobs, slots),
+            FLOOR: peers.contender(bench.peers, FLOOR, "drain", jobs, slots),
             "queuectl": _ours(jobs, slots),
             "queuectl, fsync = false": _ours(jobs, slots, fsync=False),
         }
-        alone = ("the files alone", "the files, committed")
-        for name in (*alone, *bench.peers.names()):
-            contenders[name] = peers.library(bench.peers, name, "drain", jobs, slots)
+        for name in ("the files alone", "the files, committed", *bench.peers.names()):
+            contenders[name] = peers.contender(bench.peers, name, "drain", jobs, slots)
         for name in ("nq", "tsp"):
             contenders[name] = peers.spooler_drain(name, jobs, slots)
         measured = interleave(contenders, bench.sizes.rounds, bench.fresh)

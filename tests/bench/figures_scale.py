@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import Bench
-from measure import FLOOR, Measure, Row, interleave, memory, rows, until
+from measure import FLOOR, Measure, Row, interleave, memory, rows, ticks, until
 from ours import (
     COMPLETED,
     NOOP,
@@ -99,7 +99,7 @@ def _meet(bench: Bench, jobs: int) -> Backlog:
         until(lambda: any((root / "done").iterdir()), PATIENCE)
         until(lambda: not any(path.exists() for path in waiting), PATIENCE, pause=0.05)
         scanned = time.time()
-        _watch(root, bench.sizes.window, jobs)
+        _watch(root, bench.sizes.window)
         seen.peak = memory(worker.pid, "VmHWM")
     finally:
         worker.send_signal(signal.SIGTERM)
@@ -118,11 +118,11 @@ def _rank(number: int, jobs: int) -> int:
     return number * STRIDE % jobs
 
 
-def _watch(root: Path, seconds: float, jobs: int) -> None:
+def _watch(root: Path, seconds: float) -> None:
     """Let it work for a while, or until nothing is left."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(names(root / "pending", "j")):
-        time.sleep(0.25)
+    for _ in ticks(seconds, pause=0.25):
+        if not any(names(root / "pending", "j")):
+            return
 
 
 def _rates(seen: Backlog, scanned: float, jobs: int) -> None:
@@ -160,7 +160,6 @@ def done(bench: Bench) -> list[Row]:
     roots = {number: _with_history(bench, number) for number in bench.sizes.done}
     few, many = bench.sizes.done
     made = time.time()
-    time.sleep(1.1)
 
     def settle(number: int) -> Measure:
         def measure(_: Path) -> float:
@@ -214,7 +213,7 @@ def _during(
 def _retention(root: Path, age: float) -> Iterator[None]:
     """A worker removes what is older, and has begun to."""
     before = _count_old(root)
-    Queue(root).set_setting("keep_done", f"{int(age)}s")
+    Queue(root).set_setting("keep_done", f"{age:.3f}s")
     with working(root, SLOTS):
         until(lambda: _count_old(root) < before, PATIENCE, pause=0.5)
         yield
@@ -235,12 +234,14 @@ def _count_old(root: Path) -> int:
 
 @contextlib.contextmanager
 def _purge(root: Path, age: float) -> Iterator[None]:
-    options = ["--state", "completed", "--older-than", f"{int(age)}s"]
+    options = ["--state", "completed", "--older-than", f"{age:.3f}s"]
     purge = subprocess.Popen(
         [*QUEUECTL, "--spool", str(root), "purge", *options],
         stdout=subprocess.DEVNULL,
         env=environment(),
     )
-    yield
-    purge.terminate()
-    purge.wait()
+    try:
+        yield
+    finally:
+        purge.terminate()
+        purge.wait()

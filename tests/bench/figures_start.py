@@ -84,7 +84,7 @@ def _alternate(bench: Bench, probe: Path, begin: dict[str, Begin]) -> dict[str, 
     for number in range(bench.sizes.start):
         for turn, (name, each) in enumerate(contenders.items()):
             told = out / f"{number}-{turn}"
-            time.sleep(random.uniform(*GAP))
+            time.sleep(random.uniform(*GAP))  # jobs come when they come, not in step with us
             before = each(told)
             until(lambda told=told: told.exists() and told.stat().st_size, 30, pause=0.001)
             times[name].append((int(told.read_text()) - before) / 1e6)

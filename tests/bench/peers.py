@@ -83,7 +83,7 @@ def _debian(package: str) -> str:
         return ""
 
 
-def library(
+def contender(
     peers: Peers, name: str, operation: str, jobs: int, slots: int = 1
 ) -> Callable[..., float]:
     """A contender of side.py, in jobs per second."""

@@ -74,15 +74,15 @@ class Files(Floor):
         return job
 
     def done(self, job: Any) -> None:
-        self._write(f"{self.root}/tmp/{job}", self.RECORD)
+        self._write(f"{self.root}/tmp/{job}", self.RECORD, forced=True)
         os.rename(f"{self.root}/tmp/{job}", f"{self.root}/processing/{job}.json")
         os.rename(f"{self.root}/processing/{job}.json", f"{self.root}/done/{job}.json")
         os.unlink(f"{self.root}/processing/{job}.run")
 
-    def _write(self, path: str, text: str) -> None:
+    def _write(self, path: str, text: str, *, forced: bool = False) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, text.encode())
-        if text is self.RECORD:
+        if forced:
             self._force(fd)
         os.close(fd)
 
@@ -235,13 +235,14 @@ class Huey:
         else:
             self.huey = huey.SqliteHuey("bench", filename=f"{root}/huey.db", timeout=60)
         self.ended = 0
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.task = self.huey.task()(self.run)
 
     def run(self) -> None:
         subprocess.Popen(COMMAND).wait()
-        with self.lock:
+        with self.changed:
             self.ended += 1
+            self.changed.notify()
 
     def put(self) -> None:
         self.task()
@@ -250,8 +251,8 @@ class Huey:
         consumer = self.huey.create_consumer(workers=slots, worker_type="thread", periodic=False)
         start = time.perf_counter()
         consumer.start()
-        while self.ended < jobs:
-            time.sleep(0.002)
+        with self.changed:
+            self.changed.wait_for(lambda: self.ended >= jobs)
         seconds = time.perf_counter() - start
         consumer.stop(graceful=True)
         return seconds

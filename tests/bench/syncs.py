@@ -24,10 +24,10 @@ def syncs(bench: Bench) -> list[Row]:
         return [Row("0 fsyncs a job", "all", bench.disk.name, "", note=note)]
     counters: dict[str, dict[str, Callable[[int], int]]] = {
         "enqueue": {
-            name: _library(bench, name, "enqueue")
+            name: _contender(bench, name, "enqueue")
             for name in (FLOOR, "queuectl", *bench.peers.names())
         },
-        "enqueue and run": {name: _library(bench, name, "drain") for name in bench.peers.names()},
+        "enqueue and run": {name: _contender(bench, name, "drain") for name in bench.peers.names()},
     }
     counters["run"] = {"queuectl": lambda jobs: _worker(bench.fresh(), jobs)}
     for name in ("nq", "tsp"):
@@ -48,7 +48,7 @@ def _row(bench: Bench, operation: str, name: str, count: Callable[[int], int]) -
     return row
 
 
-def _library(bench: Bench, name: str, operation: str) -> Callable[[int], int]:
+def _contender(bench: Bench, name: str, operation: str) -> Callable[[int], int]:
     script = str(Path(__file__).with_name("side.py"))
 
     def count(jobs: int) -> int:

@@ -286,7 +286,7 @@ def test_each_time_it_becomes_idle_is_told(
     def watch(worker: Worker) -> None:
         for number in (1, 2, 3):
             queue.enqueue("true")
-            eventually(lambda: file.exists() and file.read_text() == "idle\n" * number)  # noqa: B023
+            eventually(lambda: file.exists() and file.read_text() == "idle\n" * number)  # noqa: B023 - called at once
         worker.stop()
 
     work(queue, watch)

@@ -205,15 +205,18 @@ def test_retention_ends_when_its_worker_leaves(
     assert len(kept()) == 50
 
 
-def test_jobs_run_while_retention_goes_on(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any, work: Any
-) -> None:
+@pytest.fixture
+def much_to_remove(queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any) -> None:
+    """400 jobs that are to go, slowly."""
     for number in range(400):
         finished(f"job-{number}", age=1000)
     monkeypatch.setattr(retention, "STEP", 1)
     monkeypatch.setattr(retention, "BREATH", 0.02)
     queue.set_setting("keep_done_count", "0")
 
+
+@pytest.mark.usefixtures("much_to_remove")
+def test_jobs_run_while_retention_goes_on(queue: Queue, kept: Any, work: Any) -> None:
     def watch(worker: Worker) -> None:
         queue.wait([queue.enqueue("true") for _ in range(3)], timeout=20)
         assert len(kept()) > 100
@@ -222,16 +225,12 @@ def test_jobs_run_while_retention_goes_on(
     work(queue, watch)
 
 
+@pytest.mark.usefixtures("much_to_remove")
 def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any, drain: Any
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, kept: Any, drain: Any
 ) -> None:
-    for number in range(400):
-        finished(f"job-{number}", age=1000)
-    monkeypatch.setattr(retention, "STEP", 1)
-    monkeypatch.setattr(retention, "BREATH", 0.02)
     monkeypatch.setattr(retention, "SLICE", 0.1)
     monkeypatch.setattr(housekeeping, "ENOUGH_RETENTION", 10)
-    queue.set_setting("keep_done_count", "0")
     drain(queue)
     assert 100 < len(kept()) <= 390
 

@@ -115,7 +115,7 @@ def test_a_retry_waits_from_now() -> None:
     assert parse_timestamp(record.run_at or "") == NOW + 2
 
 
-@pytest.mark.parametrize("outcome", retry.Outcome.__args__)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("outcome", retry.Outcome.__args__)  # type: ignore[attr-defined] # a Literal
 @pytest.mark.parametrize("attempts", [0, 3, 9])
 def test_recovery_resumes_to_where_the_outcome_led(outcome: Outcome, attempts: int) -> None:
     before = _job(f'{{"command": "true", "attempts": {attempts}}}')
