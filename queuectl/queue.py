@@ -182,8 +182,8 @@ class Queue:
         newest = place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
         number = newest if attempt is None else attempt
         if not 1 <= number <= newest:
-            what = f"attempt {number}" if attempt is not None else "attempt yet"
-            raise NoSuchJob(f"job {place.id} has had no {what} (it has had {newest})")
+            had = f"has had no attempt {number} (it has had {newest})"
+            raise NoSuchJob(f"job {place.id} {had if newest else 'has had no attempt yet'}")
         return self.spool.layout.log(place.id, number)
 
     def wait(
