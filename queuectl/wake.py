@@ -92,6 +92,10 @@ class Wake:
         self._watched = self._stat()
         return True
 
+    def fileno(self) -> int:
+        """The descriptor that ends the wait when something is written to it."""
+        return self._writer
+
     def notify(self, path: str | None = None) -> None:
         """End the wait, from any thread or signal handler."""
         if path is not None:

@@ -107,6 +107,7 @@ class Worker:
                 for thread in [*threads, keeper]:
                     thread.join()
                 self._see_hooks_out()
+                signal.set_wakeup_fd(-1)  # before its number is another file's
                 self._wake.close()
         if self._failure is not None:
             raise self._failure
@@ -135,6 +136,9 @@ class Worker:
             self._wake.notify()
 
         self._asked_by_signal = 0
+        # A signal may come just before the wait begins, or to another thread: then only what is
+        # written here ends the wait.
+        fd = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         before = {
             number: signal.signal(number, handle)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -143,6 +147,7 @@ class Worker:
         try:
             yield
         finally:
+            signal.set_wakeup_fd(fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
