@@ -17,16 +17,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from queuectl import clock, layout, retry
-from queuectl import job as job_module
-from queuectl.config import Settings, describe, setting_named
-from queuectl.config import check as check_settings
+from queuectl import clock
+from queuectl.disk.durable import discard
 from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
-from queuectl.fsio import discard
-from queuectl.job import SUBMITTER_FIELDS, Attempt, Job, State
-from queuectl.lookup import ClaimedPlace, Place
-from queuectl.report import JobStatus, QueueStatus, WorkerStatus, job_status, newest, worker_status
-from queuectl.spool import Claim, Spool, open_spool
+from queuectl.record import job as job_module
+from queuectl.record import retry
+from queuectl.record.job import SUBMITTER_FIELDS, Attempt, Job, State
+from queuectl.record.settings import Settings, describe, setting_named
+from queuectl.record.settings import check as check_settings
+from queuectl.spool import layout
+from queuectl.spool.reader import ClaimedPlace, Place
+from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.view.status import (
+    JobStatus,
+    QueueStatus,
+    WorkerStatus,
+    job_status,
+    newest,
+    worker_status,
+)
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
 """The order in which the states are listed: what goes on before what is over."""
@@ -198,7 +207,7 @@ class Queue:
         `timeout` in seconds; `progress(n)` is told how many have ended. Raises TimedOut,
         NoSuchJob (also if one is removed meanwhile), AmbiguousId.
         """
-        from queuectl.wake import Wake
+        from queuectl.spool.watch import Wake
 
         deadline = None if timeout is None else clock.monotonic() + timeout
         places = [self.spool.find(text) for text in ids]
@@ -335,7 +344,7 @@ class Queue:
 
     def _change(self, place: Place, change: Callable[[Claim], tuple[Job, State]]) -> str | None:
         """Take a job, rewrite it and move it on; None if it was gone before we could."""
-        from queuectl.recovery import Holder
+        from queuectl.spool.holder import Holder
 
         with Holder(self.spool) as holder:
             claim = self.spool.hold(holder.name, place)

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, fsio
-from queuectl.recovery import Holder
-from queuectl.spool import Spool
-from queuectl.worker import Tally, Worker
+from queuectl import Queue
+from queuectl.disk import durable
+from queuectl.spool.holder import Holder
+from queuectl.spool.spool import Spool
+from queuectl.worker.worker import Tally, Worker
 
 QUICK = {
     "backoff_base": "0.05",
@@ -220,18 +221,18 @@ def _die_before(number: int) -> None:
 
     for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "chmod"):
         setattr(os, name, mortal(getattr(os, name)))
-    if fsio._renameat2 is not None:
-        fsio._renameat2 = mortal(fsio._renameat2)
+    if durable._renameat2 is not None:
+        durable._renameat2 = mortal(durable._renameat2)
 
 
 @pytest.fixture(params=["renameat2", "link and unlink"])
 def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test with both ways of giving a name that must be free."""
     if request.param == "renameat2":
-        if fsio._renameat2 is None:
+        if durable._renameat2 is None:
             pytest.skip("this system has no renameat2")
     else:
-        monkeypatch.setattr(fsio, "_renameat2", None)
+        monkeypatch.setattr(durable, "_renameat2", None)
     return str(request.param)
 
 

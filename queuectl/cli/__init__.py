@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from queuectl.cli.render import printable
+    from queuectl.view.text import printable
 
     print(f"queuectl: error: {printable(message)}", file=sys.stderr)
     return code

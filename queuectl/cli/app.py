@@ -10,11 +10,11 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from queuectl import __version__
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.job import STATES, State
 from queuectl.queue import Queue
+from queuectl.record.job import STATES, State
+from queuectl.version import __version__
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

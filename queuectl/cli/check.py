@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from queuectl import check as checking
 from queuectl.cli import app as shared
-from queuectl.cli.render import note, print_json, printable, styled
+from queuectl.cli.render import note, print_json, styled
+from queuectl.spool import integrity as checking
+from queuectl.view.text import printable
 
 
 def check(

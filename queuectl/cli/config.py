@@ -9,7 +9,7 @@ import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli.render import note, print_json, styled, table
-from queuectl.config import describe
+from queuectl.record.settings import describe
 
 app = shared.group("The settings of the queue, in queue.toml.")
 

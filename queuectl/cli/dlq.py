@@ -8,9 +8,10 @@ import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli.jobs import each, remove
-from queuectl.cli.render import ago, command_of, note, print_json, printable, table
+from queuectl.cli.render import note, print_json, table
 from queuectl.errors import InvalidInput
-from queuectl.report import JobStatus
+from queuectl.view.status import JobStatus
+from queuectl.view.text import ago, command_of, printable
 
 app = shared.group("The dead letter queue: jobs that were given up on.")
 

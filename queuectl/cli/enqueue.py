@@ -16,10 +16,11 @@ from typer.core import TyperCommand
 
 from queuectl import clock
 from queuectl.cli import app
-from queuectl.cli.render import note, print_json, printable
+from queuectl.cli.render import note, print_json
 from queuectl.errors import InvalidInput, InvalidJob, NotJson
-from queuectl.job import FIELDS, Job, build, decode
 from queuectl.queue import Queue
+from queuectl.record.job import FIELDS, Job, build, decode
+from queuectl.view.text import printable
 
 
 class EnqueueCommand(TyperCommand):

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from queuectl import health as checking
 from queuectl.cli import app as shared
-from queuectl.cli.render import note, print_json, printable, styled
+from queuectl.cli.render import note, print_json, styled
 from queuectl.queue import default_path
+from queuectl.view import health as checking
+from queuectl.view.text import printable
 
 
 def health(

@@ -10,24 +10,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from queuectl import tail
 from queuectl.cli import app
-from queuectl.cli.render import (
-    ago,
-    between,
-    command_of,
-    note,
-    print_json,
-    printable,
-    styled,
-    table,
-    until,
-)
+from queuectl.cli.render import note, print_json, styled, table
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.job import State
 from queuectl.queue import Queue
-from queuectl.report import JobStatus
+from queuectl.record.job import State
+from queuectl.view import output
+from queuectl.view.status import JobStatus
+from queuectl.view.text import ago, between, command_of, printable, until
 
 StateOption = Annotated[
     str | None,
@@ -214,7 +205,7 @@ def logs(
     if follow:
         status = queue.get(job_id)
         newest = len(status.job.history) + (status.state == "processing") if status.job else 0
-        for piece in tail.follow(queue.spool, status.id, attempt or max(newest, 1)):
+        for piece in output.follow(queue.spool, status.id, attempt or max(newest, 1)):
             if not piece.data:
                 note(styled(f"==> {status.id} attempt {piece.attempt} <==", "dim", sys.stderr))
             sys.stdout.buffer.write(piece.data)
@@ -226,10 +217,10 @@ def logs(
     if not os.path.exists(path):
         note(f"{os.path.basename(path)} is not there: that attempt wrote none, or it was removed")
     if as_json:
-        output = b"".join(tail.read(path)).decode(errors="replace")
-        print_json({"path": path, "output": output})
+        text = b"".join(output.read(path)).decode(errors="replace")
+        print_json({"path": path, "output": text})
         return
-    for data in tail.read(path):
+    for data in output.read(path):
         sys.stdout.buffer.write(data)
 
 

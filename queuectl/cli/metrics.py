@@ -54,7 +54,7 @@ def metrics(
 def load() -> ModuleType:
     """Import `queuectl.metrics`. Raises QueuectlError if its extra is not installed."""
     try:
-        from queuectl import metrics
+        from queuectl.view import metrics
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "prometheus_client":
             raise QueuectlError(MISSING) from None

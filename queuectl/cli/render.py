@@ -11,9 +11,8 @@ from typing import Any, TextIO
 
 import msgspec
 
-from queuectl import clock
-from queuectl.job import Job
-from queuectl.report import utf8
+from queuectl.view.status import utf8
+from queuectl.view.text import printable
 
 _COLOURS = {
     "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
@@ -47,20 +46,6 @@ def _in_utf8(value: Any) -> Any:
 def note(message: str) -> None:
     """Say something that is not the data: to stderr."""
     print(message, file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Make text safe to show: what a terminal would obey, or cannot show, is spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _spelled_out(c) for c in text)
-
-
-def _spelled_out(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
 
 
 def styled(text: str, style: str, stream: TextIO | None = None) -> str:
@@ -150,36 +135,3 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
     )
-
-
-def command_of(job: Job | None) -> str:
-    """Write a job's command as a person would type it."""
-    if job is None:
-        return "-"
-    if isinstance(job.command, str):
-        return job.command
-    import shlex
-
-    return shlex.join(job.command)
-
-
-def ago(stamp: str | None) -> str:
-    """How long ago a timestamp was."""
-    if stamp is None:
-        return "-"
-    return clock.format_duration(clock.now() - clock.parse_timestamp(stamp))
-
-
-def until(stamp: str | None) -> str:
-    """How long it is to a timestamp; "now" if it has passed."""
-    if stamp is None:
-        return "-"
-    left = clock.parse_timestamp(stamp) - clock.now()
-    return clock.format_duration(left) if left > 0 else "now"
-
-
-def between(start: str | None, end: str | None) -> str:
-    """The time from one timestamp to another."""
-    if start is None or end is None:
-        return "-"
-    return clock.format_duration(clock.parse_timestamp(end) - clock.parse_timestamp(start))

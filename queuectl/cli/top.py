@@ -17,7 +17,7 @@ from queuectl.queue import Queue
 if TYPE_CHECKING:
     from queuectl.cli.top_terminal import Terminal
     from queuectl.cli.top_view import View
-    from queuectl.wake import Wake
+    from queuectl.spool.watch import Wake
 
 LEAST_SECONDS = 0.25
 """Between two looks at the spool: events may come by the thousand."""
@@ -69,7 +69,7 @@ def _watch(queue: Queue) -> int | None:
 
     from queuectl.cli.top_terminal import Terminal
     from queuectl.cli.top_view import View
-    from queuectl.wake import Wake
+    from queuectl.spool.watch import Wake
 
     logging.getLogger("queuectl").addHandler(logging.NullHandler())  # not across the screen
     paths = queue.spool.layout

@@ -11,11 +11,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from queuectl import clock
-from queuectl.cli.render import ago, between, command_of, printable, until
 from queuectl.cli.top_view import BUCKET_SECONDS, Log, View
-from queuectl.job import State
 from queuectl.queue import LISTING_ORDER
-from queuectl.report import JobStatus, WorkerStatus
+from queuectl.record.job import State
+from queuectl.view.status import JobStatus, WorkerStatus
+from queuectl.view.text import ago, between, command_of, printable, until
 
 STYLES: dict[str, str] = {
     "processing": "cyan", "pending": "bold", "failed": "yellow", "dead": "red",

@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from queuectl import clock, layout, tail
-from queuectl.browse import Browser, Page, Query
-from queuectl.cli.render import printable
+from queuectl import clock
 from queuectl.errors import QueuectlError, SpoolUnusable
-from queuectl.job import State
 from queuectl.queue import LISTING_ORDER, Queue
-from queuectl.report import WorkerStatus
+from queuectl.record.job import State
+from queuectl.spool import layout
+from queuectl.view import output
+from queuectl.view.pages import Browser, Page, Query
+from queuectl.view.status import WorkerStatus
+from queuectl.view.text import printable
 
 Mode = Literal["list", "filter", "confirm", "log", "help"]
 
@@ -138,7 +140,7 @@ class View:
             version = found.st_ino, found.st_size
             if version != log.version:
                 start = max(found.st_size - MOST_LOG_BYTES, 0)
-                data = b"".join(tail.read(log.path, start))
+                data = b"".join(output.read(log.path, start))
                 log.lines, log.version = log_lines(data), version
 
     def document(self) -> dict[str, Any]:

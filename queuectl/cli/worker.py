@@ -14,11 +14,12 @@ import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli.metrics import load as load_metrics
-from queuectl.cli.render import ago, note, print_json, printable, table
+from queuectl.cli.render import note, print_json, table
+from queuectl.disk.durable import create, write_all
 from queuectl.errors import NoSuchJob, QueuectlError
-from queuectl.fsio import create, write_all
-from queuectl.report import WorkerStatus
-from queuectl.tally import NOBODY, Observer, Tally
+from queuectl.view.status import WorkerStatus
+from queuectl.view.text import ago, printable
+from queuectl.worker.tally import NOBODY, Observer, Tally
 
 SECONDS_BETWEEN_LOOKS = 0.1
 _READY = "ready "
@@ -74,7 +75,7 @@ def start(
       queuectl worker start --drain
       queuectl worker start --metrics-port 9317
     """
-    from queuectl.worker import Worker
+    from queuectl.worker.worker import Worker
 
     queue = shared.open_queue(context, spool, create=True)
     queue.spool.check_private(allow_shared=allow_shared)

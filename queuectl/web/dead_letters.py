@@ -10,7 +10,7 @@ from starlette.responses import Response
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.queue import Queue
-from queuectl.report import newest
+from queuectl.view.status import newest
 from queuectl.web.page import error_message
 from queuectl.web.site import Form, Site, see_other
 

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from queuectl import clock
-from queuectl.config import describe
 from queuectl.errors import IdTaken, InvalidInput, InvalidJob, InvalidSetting, NotJson
-from queuectl.job import Job, build, decode
+from queuectl.record.job import Job, build, decode
+from queuectl.record.settings import describe
 from queuectl.web.job_page import address
 from queuectl.web.site import Form, Site, said, see_other
 

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from queuectl import clock
-from queuectl.browse import Browser
 from queuectl.errors import QueuectlError
-from queuectl.job import State
 from queuectl.queue import Queue
-from queuectl.wake import Wake
+from queuectl.record.job import State
+from queuectl.spool.watch import Wake
+from queuectl.view.pages import Browser
 from queuectl.web.chores import Chores
 from queuectl.web.timeline import Timeline
 

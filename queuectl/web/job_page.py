@@ -6,10 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from queuectl import tail
 from queuectl.errors import InvalidInput, NoSuchJob
-from queuectl.job import check_id
-from queuectl.report import JobStatus
+from queuectl.record.ids import check_id
+from queuectl.view import output
+from queuectl.view.status import JobStatus
 from queuectl.web import logtext
 from queuectl.web.page import segment
 from queuectl.web.site import Form, Site, said, see_other, whole
@@ -59,7 +59,7 @@ def log(request: Request, site: Site) -> Response:
     number = whole(request.path_params["attempt"], 1, _MOST_ATTEMPTS)
     path = site.queue.log_path(job_id, number)
     return StreamingResponse(
-        tail.read(path),
+        output.read(path),
         headers={
             "Content-Type": "text/plain; charset=utf-8",
             "Content-Disposition": f'attachment; filename="{job_id}.{number}.log"',

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from queuectl.cli.render import printable
+from queuectl.view.text import printable
 
 MOST_SHOWN = 256 * 1024
 """Bytes of a log that a page shows, its end; the whole is a link away."""

@@ -16,9 +16,10 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from queuectl import clock
-from queuectl.cli.render import command_of, printable
 from queuectl.errors import InvalidInput
-from queuectl.job import STATES, is_id
+from queuectl.record.ids import is_id
+from queuectl.record.job import STATES
+from queuectl.view.text import command_of, printable
 
 VERSION: ContextVar[int] = ContextVar("version", default=0)
 """The hub's version before a page has read anything: what is newer, the page asks for again."""

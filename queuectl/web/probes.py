@@ -8,8 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from queuectl import health
 from queuectl.errors import InvalidInput
+from queuectl.view import health
 from queuectl.web.guard import LET_IN
 from queuectl.web.site import site_of
 
@@ -40,7 +40,7 @@ def healthz(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """Return the queue's gauges; 501 if the extra that makes them is not installed."""
     try:
-        from queuectl import metrics as made
+        from queuectl.view import metrics as made
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from queuectl import clock, health
+from queuectl import clock
+from queuectl.view import health
 
 SECONDS_BETWEEN_LOOKS = 5.0
 """How long a look serves those without the token: they are not to keep the disk busy."""

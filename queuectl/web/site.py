@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from queuectl.browse import Browser
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.job import MAX_JOB_BYTES
 from queuectl.queue import Queue
+from queuectl.record.job import MAX_JOB_BYTES
+from queuectl.view.pages import Browser
 from queuectl.web.chores import Chores
 from queuectl.web.guard import Access
 from queuectl.web.hub import Hub

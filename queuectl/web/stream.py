@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from queuectl.errors import NoSuchJob
-from queuectl.job import is_id
+from queuectl.record.ids import is_id
 from queuectl.web.hub import Ear
 from queuectl.web.logtext import Reader
 from queuectl.web.site import Site, site_of, whole

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from queuectl import clock, layout
-from queuectl.browse import Entry
+from queuectl import clock
+from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidInput
-from queuectl.fsread import read_regular
-from queuectl.job import MAX_RECORD_BYTES
-from queuectl.lookup import Lookup
+from queuectl.record.job import MAX_RECORD_BYTES
+from queuectl.spool import layout
+from queuectl.spool.reader import Lookup
+from queuectl.view.pages import Entry
 
 SPANS: dict[str, tuple[int, int]] = {"5m": (300, 5), "1h": (3600, 60), "24h": (86400, 1800)}
 """What can be seen: so many seconds in all, in buckets of so many."""

@@ -10,11 +10,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from queuectl.browse import MAX_PAGE, SORTS, Query
-from queuectl.cli.render import command_of, printable
 from queuectl.errors import InvalidInput
-from queuectl.job import STATES, State
-from queuectl.report import job_status
+from queuectl.record.job import STATES, State
+from queuectl.view.pages import MAX_PAGE, SORTS, Query
+from queuectl.view.status import job_status
+from queuectl.view.text import command_of, printable
 from queuectl.web.chart import draw
 from queuectl.web.site import Site, said, whole
 from queuectl.web.timeline import SPANS

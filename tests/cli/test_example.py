@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.job import decode
+from queuectl.record.job import decode
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("queuectl")

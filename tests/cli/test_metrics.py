@@ -18,9 +18,9 @@ pytest.importorskip("prometheus_client", reason="needs the extra: metrics")
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from queuectl import metrics
 from queuectl.errors import InvalidInput
-from queuectl.job import Attempt, build
+from queuectl.record.job import Attempt, build
+from queuectl.view import metrics
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 promtool_needed = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool")

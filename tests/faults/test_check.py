@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 import pytest
 from faults.harness import fuzz
 
-from queuectl import Queue, check, clock, retry
+from queuectl import Queue, clock
 from queuectl.errors import QueuectlError
-from queuectl.job import Attempt
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder
-from queuectl.spool import Claim, Spool
+from queuectl.record import retry
+from queuectl.record.job import Attempt
+from queuectl.spool import integrity
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready
+from queuectl.spool.spool import Claim, Spool
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
 RECORD = '{"id": "%s", "command": "true", "created_at": "2026-01-01T00:00:00Z"%s}\n'
@@ -193,7 +195,7 @@ def spoilt(furnished: Queue, tmp_path: Path) -> Callable[[Damage], tuple[Spool, 
     fuzz.sentinels(tmp_path / "outside")
 
     def make(damage: Damage) -> tuple[Spool, Path]:
-        assert check.check(furnished.spool, repair=False) == []
+        assert integrity.check(furnished.spool, repair=False) == []
         return furnished.spool, damage.make(furnished.spool)
 
     return make
@@ -211,7 +213,7 @@ def test_damage_is_found_where_it_is(
 ) -> None:
     spool, path = spoilt(damage)
 
-    found = check.check(spool, repair=False)
+    found = integrity.check(spool, repair=False)
 
     figures("damages that check is shown", damages=1, found=int(bool(found)))
     there = [f for f in found if f.path in (str(path), str(path.parent))]
@@ -228,7 +230,7 @@ def test_looking_changes_nothing(
     spool, _ = spoilt(damage)
     before = fuzz.snapshot(tmp_path)
 
-    check.check(spool, repair=False)
+    integrity.check(spool, repair=False)
 
     assert fuzz.differences(before, fuzz.snapshot(tmp_path)) == []
 
@@ -237,10 +239,10 @@ def test_looking_changes_nothing(
 def test_what_is_mended_is_whole_again(damage: Damage, spoilt: Callable[..., Any]) -> None:
     spool, path = spoilt(damage)
 
-    said = check.check(spool, repair=True)
+    said = integrity.check(spool, repair=True)
 
     assert any(f.mended for f in said if f.path == str(path) and f.damage == damage.kind)
-    left = check.check(spool, repair=False)
+    left = integrity.check(spool, repair=False)
     assert [f for f in left if f.remedy is not None] == []
 
 
@@ -251,7 +253,7 @@ def test_repair_loses_no_byte_and_touches_nothing_outside(
     spool, _ = spoilt(damage)
     before, outside = fuzz.contents(root), fuzz.snapshot(tmp_path / "outside")
 
-    check.check(spool, repair=True)
+    integrity.check(spool, repair=True)
 
     lost = before - fuzz.contents(root)
     if damage.rewrites:
@@ -268,10 +270,10 @@ def test_a_second_repair_has_nothing_left_to_do(
     damage: Damage, spoilt: Callable[..., Any], root: Path
 ) -> None:
     spool, _ = spoilt(damage)
-    check.check(spool, repair=True)
+    integrity.check(spool, repair=True)
     before = fuzz.snapshot(root)
 
-    said = check.check(spool, repair=True)
+    said = integrity.check(spool, repair=True)
 
     assert [f for f in said if f.mended or f.failure] == []
     assert fuzz.differences(before, fuzz.snapshot(root)) == []
@@ -289,7 +291,7 @@ def test_a_second_repair_has_nothing_left_to_do(
 def test_what_others_may_do_is_no_damage(furnished: Queue, make: Callable[[Spool], Path]) -> None:
     make(furnished.spool)
 
-    assert check.check(furnished.spool, repair=False) == []
+    assert integrity.check(furnished.spool, repair=False) == []
 
 
 @pytest.mark.parametrize("look", ["scandir", "listdir", "path.lexists"])
@@ -320,7 +322,7 @@ def test_what_goes_while_one_looks_is_no_trouble(
 
     monkeypatch.setattr(where, name, last)
 
-    assert check.check(furnished.spool, repair=False) == []
+    assert integrity.check(furnished.spool, repair=False) == []
 
 
 def test_a_spool_at_work_is_whole_whenever_one_looks(
@@ -328,11 +330,11 @@ def test_a_spool_at_work_is_whole_whenever_one_looks(
 ) -> None:
     commands = ["true", "exit 3", "sleep 0.01", "(sleep 0.05) & true"]
     ids = [furnished.enqueue(commands[n % 4], max_retries=2) for n in range(160)]
-    looks: list[list[check.Finding]] = []
+    looks: list[list[integrity.Finding]] = []
 
     def look(worker: Any) -> None:
         while any(furnished.status().jobs[state] for state in ("pending", "processing")):
-            looks.append(check.check(furnished.spool, repair=len(looks) % 2 == 1))
+            looks.append(integrity.check(furnished.spool, repair=len(looks) % 2 == 1))
             with contextlib.suppress(QueuectlError):  # it may be over
                 furnished.cancel(ids[-len(looks) % len(ids)])
         worker.stop()
@@ -352,11 +354,11 @@ def test_a_spool_that_a_detached_worker_works_on_is_whole(
     subprocess.run([*worker, "start", "--detach"], check=True, capture_output=True, umask=0o022)
     try:
         eventually(lambda: furnished.get(job_id).state == "completed")
-        at_work = check.check(furnished.spool, repair=False)
+        at_work = integrity.check(furnished.spool, repair=False)
     finally:
         subprocess.run([*worker, "stop", "--now", "--wait"], check=True, capture_output=True)
 
-    assert (at_work, check.check(furnished.spool, repair=False)) == ([], [])
+    assert (at_work, integrity.check(furnished.spool, repair=False)) == ([], [])
 
 
 def test_the_command_tells_what_is_wrong_and_what_it_did(furnished: Queue) -> None:
@@ -376,7 +378,7 @@ def test_the_command_tells_what_is_wrong_and_what_it_did(furnished: Queue) -> No
     assert "check --repair" in text.err
     items = json.loads(found.out)
     assert {item["path"]: item["remedy"] for item in items} == {mendable: "chmod 600", stray: None}
-    assert all(set(item) == set(check.Finding.__struct_fields__) for item in items)
+    assert all(set(item) == set(integrity.Finding.__struct_fields__) for item in items)
     items = json.loads(mended.out)
     assert {item["path"]: item["mended"] for item in items} == {mendable: True, stray: False}
     assert mendable not in left.out

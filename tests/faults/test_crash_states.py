@@ -22,10 +22,11 @@ from faults.harness.operations import OPERATIONS, Operation, claim, claim_and_se
 from faults.harness.strace import transcript
 from faults.harness.sweep import Bench
 
-from queuectl import Queue, filesystem, fsio
-from queuectl.lookup import Lookup, Ready
-from queuectl.recovery import Holder
-from queuectl.spool import open_spool
+from queuectl import Queue
+from queuectl.disk import durable, filesystem
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Lookup, Ready
+from queuectl.spool.spool import open_spool
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
@@ -139,7 +140,7 @@ def test_no_state_that_a_power_cut_may_leave_loses_or_doubles_a_job(
     monkeypatch: pytest.MonkeyPatch, figures: Callable[..., None],
 ) -> None:  # fmt: skip
     if rename != "renameat2":
-        monkeypatch.setattr(fsio, "_renameat2", None)
+        monkeypatch.setattr(durable, "_renameat2", None)
     bench = Bench(operation, memory)
 
     verdict = judge(bench, bench.effects(), model)
@@ -181,8 +182,8 @@ def _nothing(*_: object) -> None:
     pass
 
 
-def _source_first(disk: fsio.Disk, source: str, target: str) -> list[str]:
-    fsio._rename_exclusive(source, target)
+def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
+    durable._rename_exclusive(source, target)
     return [os.path.dirname(source), os.path.dirname(target)]
 
 
@@ -193,13 +194,13 @@ def _never_superseded(spool: Lookup, place: object, job: object) -> bool:
 @pytest.mark.parametrize(
     ("where", "name", "mistake", "operation", "model", "sign"),
     [
-        (fsio.Disk, "_force", _nothing, "publish", JOURNALLED, "torn"),
-        (fsio.Disk, "_force", _nothing, "settle to done", JOURNALLED, "torn"),
-        (fsio.Disk, "_force", _nothing, "publish", UNJOURNALLED, "torn"),
-        (fsio.Disk, "commit", _nothing, "publish", JOURNALLED, "new is absent"),
-        (fsio.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
-        (fsio.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
-        (fsio.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
+        (durable.Disk, "_force", _nothing, "publish", JOURNALLED, "torn"),
+        (durable.Disk, "_force", _nothing, "settle to done", JOURNALLED, "torn"),
+        (durable.Disk, "_force", _nothing, "publish", UNJOURNALLED, "torn"),
+        (durable.Disk, "commit", _nothing, "publish", JOURNALLED, "new is absent"),
+        (durable.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
+        (durable.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
+        (durable.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
         (Lookup, "superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
@@ -221,6 +222,6 @@ def test_what_the_journal_keeps_in_order_hides_a_wrong_order_of_fsyncs(
 ) -> None:
     """Why two models are tried: the stronger one cannot tell this mistake from the real thing."""
     bench = Bench(OPERATION["settle to done"], memory)
-    monkeypatch.setattr(fsio.Disk, "move", _source_first)
+    monkeypatch.setattr(durable.Disk, "move", _source_first)
 
     assert judge(bench, bench.effects(), JOURNALLED).violations == []

@@ -17,13 +17,15 @@ import msgspec
 import pytest
 from faults.harness import fuzz
 
-from queuectl import Queue, clock, retry
+from queuectl import Queue, clock
 from queuectl.errors import InvalidJob
-from queuectl.job import Attempt, Job, decode, is_id
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder
-from queuectl.report import JobStatus
-from queuectl.spool import Spool
+from queuectl.record import retry
+from queuectl.record.ids import is_id
+from queuectl.record.job import Attempt, Job, decode
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready
+from queuectl.spool.spool import Spool
+from queuectl.view.status import JobStatus
 
 POLICY = retry.RetryPolicy(3, 2, 86400, 0)
 OURS = {"attempts", "history", "updated_at", "run_at", "created_at", "id"}

@@ -19,12 +19,13 @@ from typing import NamedTuple
 import pytest
 from faults.harness import fuzz
 
-from queuectl import Queue, config
+from queuectl import Queue
 from queuectl.errors import InvalidSetting, SpoolUnusable
-from queuectl.worker import Worker
+from queuectl.record import settings
+from queuectl.worker.worker import Worker
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
-KEYS = list(config.describe())
+KEYS = list(settings.describe())
 CODES = (0, 1, 2, 124)
 SHOWN = 20
 
@@ -95,7 +96,7 @@ def test_settings_are_valid_or_refused_with_the_reason(
     _told(figures, "queue.toml as a file", tally, wrong)
 
 
-def _unusable(settings: config.Settings) -> list[str]:
+def _unusable(settings: settings.Settings) -> list[str]:
     """Name the values that nothing can wait for, count with or run."""
     values = {name: getattr(settings, name) for name in KEYS if name != "max_retries"}
     return [

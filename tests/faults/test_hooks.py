@@ -11,7 +11,7 @@ import pytest
 from faults.harness import strace
 
 from queuectl import Queue
-from queuectl.worker import Worker
+from queuectl.worker.worker import Worker
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),

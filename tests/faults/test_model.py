@@ -18,12 +18,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, run_state_machine_as_test
 
-from queuectl import check, fsio, retry
 from queuectl.clock import format_timestamp
+from queuectl.disk import durable
 from queuectl.errors import AmbiguousId, IdTaken, InvalidJob, NoSuchJob, WrongState
-from queuectl.job import FIELDS, Job, State, decode
-from queuectl.lookup import Lookup, Ready, Unfit
-from queuectl.recovery import Holder, recover
+from queuectl.record import retry
+from queuectl.record.job import FIELDS, Job, State, decode
+from queuectl.spool import integrity
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Lookup, Ready, Unfit
+from queuectl.spool.recovery import recover
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -245,7 +248,7 @@ class SpoolMachine(ModelledSpool):
         lost = [each for each in self.model.those("processing") if each.holder in self.dead]
         assert self.queue.settings.retry_policy == self.model.policy
         if repairs:
-            check.check(self.spool, repair=True)
+            integrity.check(self.spool, repair=True)
         else:
             moved = recover(self.spool, grace=0, draw=0)
             assert len(moved) == len(lost)
@@ -339,7 +342,7 @@ class SpoolMachine(ModelledSpool):
 
     @step()
     def look_for_damage(self) -> None:
-        for finding in check.check(self.spool, repair=False):
+        for finding in integrity.check(self.spool, repair=False):
             assert finding.damage not in BAD_DAMAGE, finding
             if finding.damage.startswith("leftover"):
                 assert any(name in finding.path for name in self.dead), finding
@@ -377,7 +380,7 @@ def _only_known_fields(job: Job) -> bytes:
 @pytest.mark.parametrize(
     ("where", "name", "mistake"),
     [
-        pytest.param(fsio, "_rename_exclusive", os.rename, id="a rename that overwrites"),
+        pytest.param(durable, "_rename_exclusive", os.rename, id="a rename that overwrites"),
         pytest.param(retry, "counts", lambda _: True, id="every outcome counts"),
         pytest.param(Job, "encode", _only_known_fields, id="unknown fields are dropped"),
         pytest.param(Lookup, "superseded", lambda *_: True, id="recovery drops a claim"),

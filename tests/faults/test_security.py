@@ -28,7 +28,7 @@ from faults.harness import fuzz
 
 import queuectl
 from queuectl import Queue
-from queuectl.worker import Worker
+from queuectl.worker.worker import Worker
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
 NOBODY = 65534

@@ -13,31 +13,32 @@ from faults.harness import disks
 from faults.harness.operations import OPERATIONS
 from faults.harness.sweep import Bench
 
-from queuectl import filesystem, fsio, markers
-from queuectl.filesystem import FileSystem
-from queuectl.hooks import Hooks
-from queuectl.spool import Spool
+from queuectl.disk import durable, filesystem
+from queuectl.disk.filesystem import FileSystem
+from queuectl.spool import hook_markers
+from queuectl.spool.spool import Spool
+from queuectl.worker.hooks import Hooks
 
 OPERATION = {each.name: each for each in OPERATIONS}
-_write = fsio.Disk.write
+_write = durable.Disk.write
 
 
 def _nothing(*_: object) -> None:
     pass
 
 
-def _write_only(disk: fsio.Disk, path: str, data: bytes) -> None:
-    _write(fsio.Disk(sync=False, file_mode=disk.file_mode), path, data)
+def _write_only(disk: durable.Disk, path: str, data: bytes) -> None:
+    _write(durable.Disk(sync=False, file_mode=disk.file_mode), path, data)
 
 
-def _name_synced_before_content(disk: fsio.Disk, staged: str, target: str) -> None:
-    fsio._rename_exclusive(staged, target)
+def _name_synced_before_content(disk: durable.Disk, staged: str, target: str) -> None:
+    durable._rename_exclusive(staged, target)
     disk.commit(os.path.dirname(target))
     disk._sync_path(target, os.O_RDONLY)
 
 
-def _source_first(disk: fsio.Disk, source: str, target: str) -> list[str]:
-    fsio._rename_exclusive(source, target)
+def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
+    durable._rename_exclusive(source, target)
     return [os.path.dirname(source), os.path.dirname(target)]
 
 
@@ -77,7 +78,7 @@ def test_a_mistake_with_fsync_is_caught_by_a_power_cut(
     if missing := disks.why_not(kind):
         pytest.skip(missing)
     for name, wrong in mistake.items():
-        where = fsio.Disk if name.startswith("Disk.") else filesystem
+        where = durable.Disk if name.startswith("Disk.") else filesystem
         monkeypatch.setattr(where, name.removeprefix("Disk."), wrong)
     disk = disks.LoopDisk(tmp_path / "disk", kind)
     try:
@@ -94,7 +95,7 @@ def test_a_mistake_with_fsync_is_caught_by_a_power_cut(
 def test_a_rename_that_overwrites_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fsio, "_rename_exclusive", os.rename)
+    monkeypatch.setattr(durable, "_rename_exclusive", os.rename)
 
     found = Bench(OPERATION["settle onto a taken name"], tmp_path).plain().violations
 
@@ -103,7 +104,7 @@ def test_a_rename_that_overwrites_is_caught(
 
 def _unsynced(spool: Spool, path: str, data: bytes) -> None:
     staged = spool.layout.staged()
-    fsio.Disk(sync=False).write(staged, data)
+    durable.Disk(sync=False).write(staged, data)
     os.rename(staged, path)
 
 
@@ -130,7 +131,7 @@ def test_a_marker_that_comes_after_its_event_is_caught(
     late = []
 
     def announce_later(hooks: Hooks, *args: Any, again: str | None) -> None:
-        late.append(lambda: markers.put_for(hooks._spool, *args))
+        late.append(lambda: hook_markers.put_for(hooks._spool, *args))
 
     monkeypatch.setattr(Hooks, "announce", announce_later)
     monkeypatch.setattr(Hooks, "happened", lambda *_: late.pop()() and None)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, clock, fsio
+from queuectl import Queue, clock
+from queuectl.disk import durable
 from queuectl.errors import IdTaken, InvalidJob
 
 JOBS = [{"command": "true", "id": f"job{number}"} for number in range(5)]
@@ -79,7 +80,7 @@ def test_an_id_that_stands_twice_ends_the_batch(queue: Queue) -> None:
 def test_a_disk_that_is_full_ends_the_batch(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, where: str, which: int
 ) -> None:
-    owner, name = (os, "write") if where == "write" else (fsio, "_rename_exclusive")
+    owner, name = (os, "write") if where == "write" else (durable, "_rename_exclusive")
     call, calls = getattr(owner, name), iter(range(1, 99))
 
     def refuse(*args: Any) -> Any:

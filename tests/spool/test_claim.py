@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
+from queuectl.disk.durable import Disk
 from queuectl.errors import InvalidJob, NotDurable
-from queuectl.fsio import Disk
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder
-from queuectl.spool import Claim, Spool
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready
+from queuectl.spool.spool import Claim, Spool
 
 Take = Callable[..., Claim | None]
 

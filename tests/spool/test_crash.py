@@ -12,10 +12,11 @@ import pytest
 
 from queuectl import Queue
 from queuectl.errors import IdTaken, WrongState
-from queuectl.job import Attempt, Job, decode
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder, recover
-from queuectl.spool import Spool
+from queuectl.record.job import Attempt, Job, decode
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready
+from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("either_rename")
 

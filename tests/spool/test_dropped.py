@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.job import STATES
+from queuectl.record.job import STATES
 
 HALF = b'{"command": "true", "pri'
 NO_JOBS: list[Any] = [

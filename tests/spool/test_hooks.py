@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, check, process
-from queuectl.job import Attempt
-from queuectl.recovery import Holder, recover
-from queuectl.spool import Spool
-from queuectl.worker import Worker
+from queuectl import Queue
+from queuectl.process import survivors
+from queuectl.record.job import Attempt
+from queuectl.spool import integrity
+from queuectl.spool.holder import Holder
+from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Spool
+from queuectl.worker.worker import Worker
 
 TELL = 'echo "$QUEUECTL_EVENT $QUEUECTL_JOB_ID" >> '
 
@@ -186,7 +189,7 @@ def test_a_hook_that_hangs_is_ended_with_all_it_started(
     queue.enqueue("true", id="a")
     drain(queue)
     assert "on_done of job a failed: ran longer than 0.3 s" in caplog.text
-    assert process._about(int((tmp_path / "pid").read_text())) is None
+    assert survivors._about(int((tmp_path / "pid").read_text())) is None
 
 
 def test_a_hook_may_leave_something_running(
@@ -443,8 +446,8 @@ def test_recovery_without_a_worker_keeps_the_hooks_for_one(
     _claim(spool, holder, "a")
     bury(holder)
     assert queue.settings.on_dead
-    assert [f.damage for f in check.check(spool, repair=True)] == ["leftover claims"]
-    (finding,) = check.check(spool, repair=True)
+    assert [f.damage for f in integrity.check(spool, repair=True)] == ["leftover claims"]
+    (finding,) = integrity.check(spool, repair=True)
     assert "1 hooks to run" in finding.problem
     assert not finding.mended
     assert queue.status().jobs["processing"] == 0
@@ -452,13 +455,13 @@ def test_recovery_without_a_worker_keeps_the_hooks_for_one(
     assert len(markers()) == 1
     drain(queue)
     assert told() == ["dead a", "idle"]
-    assert check.check(spool, repair=False) == []
+    assert integrity.check(spool, repair=False) == []
 
 
 def test_markers_of_a_claim_that_cannot_be_moved_on_yet_stay_with_it(
     queue: Queue, spool: Spool, bury: Callable[[Holder], None], told: Any, markers: Any
 ) -> None:
-    from queuectl import markers as notes
+    from queuectl.spool import hook_markers as notes
 
     queue.enqueue("true", id="a")
     holder = Holder(spool)
@@ -499,7 +502,7 @@ def test_a_stray_among_the_markers_is_found(queue: Queue, spool: Spool) -> None:
         hooks.mkdir(0o700)
         (hooks / "mine").touch()
         (hooks / "a.1.01234567.hook").touch(0o600)
-        found = {f.path: f.damage for f in check.check(spool, repair=False)}
+        found = {f.path: f.damage for f in integrity.check(spool, repair=False)}
         assert found == {str(hooks / "mine"): "stray"}
         (hooks / "mine").unlink()
         (hooks / "a.1.01234567.hook").unlink()

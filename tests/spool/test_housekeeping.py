@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.housekeeping import Housekeeper
-from queuectl.job import State
-from queuectl.recovery import Holder
-from queuectl.spool import Spool
-from queuectl.worker import Worker
+from queuectl.record.job import State
+from queuectl.spool.holder import Holder
+from queuectl.spool.spool import Spool
+from queuectl.worker.housekeeping import Housekeeper
+from queuectl.worker.worker import Worker
 
 DAY = 86400
 

@@ -13,7 +13,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.errors import InvalidSetting, SpoolUnusable
-from queuectl.spool import open_spool
+from queuectl.spool.spool import open_spool
 
 DIRECTORIES = {"tmp", "pending", "processing", "failed", "done", "dead", "logs", "workers"}
 

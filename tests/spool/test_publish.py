@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, fsio
+from queuectl import Queue
+from queuectl.disk import durable
 from queuectl.errors import IdTaken, NotDurable
-from queuectl.layout import DIRECTORIES
-from queuectl.spool import Spool
+from queuectl.spool.layout import DIRECTORIES
+from queuectl.spool.spool import Spool
 
 STATES = ["pending", "failed", "completed", "dead"]
 
@@ -142,7 +143,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_visible(
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    owner, name = (os, "write") if where == "write" else (fsio, "_rename_exclusive")
+    owner, name = (os, "write") if where == "write" else (durable, "_rename_exclusive")
     monkeypatch.setattr(owner, name, refuse)
     with pytest.raises(OSError, match=os.strerror(code)):
         queue.enqueue("true", id="a")
@@ -166,7 +167,7 @@ def test_file_then_name_reach_the_disk_before_it_is_acknowledged(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, publish = os.fsync, fsio._rename_exclusive
+    fsync, publish = os.fsync, durable._rename_exclusive
 
     def synced(fd: int) -> None:
         fsync(fd)
@@ -179,7 +180,7 @@ def test_file_then_name_reach_the_disk_before_it_is_acknowledged(
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("only /proc tells what a descriptor stands for")
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(fsio, "_rename_exclusive", renamed)
+    monkeypatch.setattr(durable, "_rename_exclusive", renamed)
     queue.enqueue("true")
     assert steps == ["sync tmp", "rename", "sync spool"]
 

@@ -13,9 +13,9 @@ import pytest
 
 from queuectl import Queue, clock
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob, WrongState
-from queuectl.job import STATES
-from queuectl.layout import DIRECTORIES
 from queuectl.queue import default_path
+from queuectl.record.job import STATES
+from queuectl.spool.layout import DIRECTORIES
 
 DEAD = '{"command": "true", "attempts": 1, "history": [{"attempt": 1, "outcome": "failed"}]}'
 LATER = {"delay": 3600.0}

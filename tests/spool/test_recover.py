@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, process
-from queuectl.fsio import try_lock
-from queuectl.job import Run
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder, cookie, encode, recover
-from queuectl.spool import Claim, Spool
+from queuectl import Queue
+from queuectl.disk.locks import try_lock
+from queuectl.process import survivors
+from queuectl.record.encoding import encode
+from queuectl.record.running import Run, cookie
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready
+from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Claim, Spool
 
 FAILED_TWICE = [{"attempt": number, "outcome": "failed"} for number in (1, 2)]
 
@@ -52,8 +55,8 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
-            host=host or process.hostname(),
-            boot_id=process.boot_id(),
+            host=host or host.hostname(),
+            boot_id=host.boot_id(),
             pid=None,
             started_at="2026-11-24T08:00:00Z",
         )
@@ -61,7 +64,7 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         fd = os.open(path, os.O_RDWR | os.O_CREAT)
         os.write(fd, encode(info))
         fcntl.flock(fd, fcntl.LOCK_EX)
-        mark = {process.RUN_VARIABLE: cookie(claim.worker, claim.id, info)} if marked else {}
+        mark = {survivors.RUN_VARIABLE: cookie(claim.worker, claim.id, info)} if marked else {}
         command = subprocess.Popen(
             ["sleep", "1000"],
             env={**os.environ, **mark},

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, housekeeping, retention
-from queuectl.retention import Retention
-from queuectl.spool import Spool
-from queuectl.worker import Worker
+from queuectl import Queue
+from queuectl.spool import retention
+from queuectl.spool.retention import Retention
+from queuectl.spool.spool import Spool
+from queuectl.worker import housekeeping
+from queuectl.worker.worker import Worker
 
 DAY = 86400
 NOW = 1_700_000_000

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, config
+from queuectl import Queue
 from queuectl.errors import InvalidSetting, SpoolUnusable
+from queuectl.record import settings
 
 KEYS = ["max_retries", "backoff_max", "timeout", "kill_grace", "quiet_period", "keep_done"]
 
@@ -132,7 +133,7 @@ def test_a_disk_that_is_full_leaves_the_settings_as_they_are(
 
 
 def test_every_setting_can_be_set_to_its_default(queue: Queue) -> None:
-    for info in config.describe().values():
+    for info in settings.describe().values():
         if info.default is not None:
             queue.set_setting(info.name, str(info.default).lower())
-    assert queue.settings == config.Settings()
+    assert queue.settings == settings.Settings()

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from queuectl import fsio
+from queuectl.disk import durable
+from queuectl.disk.durable import Disk
 from queuectl.errors import ClaimLost
-from queuectl.fsio import Disk
-from queuectl.job import Attempt, Job
-from queuectl.layout import DIRECTORIES
-from queuectl.lookup import Ready
-from queuectl.recovery import Holder
-from queuectl.spool import Claim, Spool
+from queuectl.record.job import Attempt, Job
+from queuectl.spool.holder import Holder
+from queuectl.spool.layout import DIRECTORIES
+from queuectl.spool.reader import Ready
+from queuectl.spool.spool import Claim, Spool
 
 TARGETS = ["completed", "failed", "dead", "pending"]
 
@@ -98,7 +98,7 @@ def test_settling_that_failed_after_the_link_gives_one_job(
             raise OSError(errno.EIO, "broken")
         unlink(path)
 
-    monkeypatch.setattr(fsio, "_renameat2", None)
+    monkeypatch.setattr(durable, "_renameat2", None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
         with pytest.raises(OSError, match="broken"):

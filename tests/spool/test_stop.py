@@ -12,8 +12,8 @@ import pytest
 
 from queuectl import Queue
 from queuectl.errors import NoSuchJob, SpoolUnusable
-from queuectl.recovery import recover
-from queuectl.worker import Worker
+from queuectl.spool.recovery import recover
+from queuectl.worker.worker import Worker
 
 
 def _by_call(worker: Worker, queue: Queue, now: bool) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.spool import Spool
-from queuectl.worker import Tally
+from queuectl.spool.spool import Spool
+from queuectl.worker.worker import Tally
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -229,7 +229,7 @@ def test_two_workers_share_the_jobs_and_run_each_once(
 
 
 def _drain_at(path: str) -> int:
-    from queuectl.worker import Worker
+    from queuectl.worker.worker import Worker
 
     return Worker(Queue(path).spool, 2, drain=True).run().ok
 

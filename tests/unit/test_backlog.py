@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from queuectl import clock, job
-from queuectl.backlog import Backlog, Unready
-from queuectl.job import State
-from queuectl.lookup import Ready, Seen, Unfit
+from queuectl import clock
+from queuectl.record import job
+from queuectl.record.job import State
+from queuectl.spool.reader import Ready, Seen, Unfit
+from queuectl.worker.backlog import Backlog, Unready
 
 NOW = 1_800_000_000.0
 

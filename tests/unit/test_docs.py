@@ -20,9 +20,10 @@ import pytest
 import typer
 
 import queuectl
-from queuectl import errors, job
+from queuectl import errors
 from queuectl.cli.app import app as root_app
-from queuectl.config import describe
+from queuectl.record import job, running
+from queuectl.record.settings import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -236,7 +237,9 @@ def test_every_field_of_a_job_is_in_the_reference(name: str) -> None:
     assert f"`{name}`" in text_of("job-file.md")
 
 
-@pytest.mark.parametrize("name", [*job.Run.__struct_fields__, *job.WorkerInfo.__struct_fields__])
+@pytest.mark.parametrize(
+    "name", [*running.Run.__struct_fields__, *running.WorkerInfo.__struct_fields__]
+)
 def test_every_field_of_a_run_or_worker_file_is_in_the_reference(name: str) -> None:
     assert f"`{name}`" in text_of("job-file.md")
 
@@ -254,16 +257,6 @@ def test_every_method_of_the_queue_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", queuectl.__all__)
 def test_every_public_name_is_in_the_reference(name: str) -> None:
     assert f"`{name}`" in text_of("python-api.md")
-
-
-MODULES = sorted(path.name for path in (ROOT / "queuectl").glob("[!_]*.py"))
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_of_the_core_has_its_place_in_the_architecture(name: str) -> None:
-    page = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
-    assert re.search(rf"^(floor \d)? +{name} ", page, re.MULTILINE)
-    assert f"`{name}`" in page
 
 
 def environment_variables() -> set[str]:

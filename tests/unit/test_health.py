@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from queuectl import Queue, health
-from queuectl.health import Limits, Snapshot, Space, judge
-from queuectl.report import WorkerStatus
+from queuectl import Queue
+from queuectl.view import health
+from queuectl.view.health import Limits, Snapshot, Space, judge
+from queuectl.view.status import WorkerStatus
 
 ALIVE = WorkerStatus("w", "host", 1, 2, "2026-11-24T03:00:00Z", True, [])
 DIED = replace(ALIVE, alive=False)

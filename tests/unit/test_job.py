@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import job
 from queuectl.errors import InvalidJob, NotJson
+from queuectl.record import job
 
 DONE = {"attempt": 1, "outcome": "ok"}
 VALID: list[tuple[str, Any]] = [

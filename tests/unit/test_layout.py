@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import layout
 from queuectl.errors import InvalidInput
-from queuectl.job import ID_PATTERN, check_id, id_from_name, is_id, numbered
+from queuectl.record.ids import ID_PATTERN, check_id, id_from_name, is_id, numbered
+from queuectl.spool import layout
 
 IDS = st.from_regex(ID_PATTERN, fullmatch=True)
 PATHS = layout.Layout("/spool")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.retention import Entered, Surplus
+from queuectl.spool.retention import Entered, Surplus
 
 ALL = 10**6
 FIVE = [(30, "c"), (10, "a"), (50, "e"), (20, "b"), (40, "d")]

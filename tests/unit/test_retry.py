@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import job, retry
 from queuectl.clock import parse_timestamp
-from queuectl.job import Attempt, Job, Outcome, State
-from queuectl.retry import Dead, Decision, Done, Requeue, RetryAfter, RetryPolicy
+from queuectl.record import job, retry
+from queuectl.record.job import Attempt, Job, Outcome, State
+from queuectl.record.retry import Dead, Decision, Done, Requeue, RetryAfter, RetryPolicy
 
 POLICY = RetryPolicy(max_retries=3, backoff_base=2, backoff_max=86400, backoff_jitter=0)
 NOW = 1_800_000_000.0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl import job
-from queuectl.job import Attempt
+from queuectl.record import job
+from queuectl.record.job import Attempt
 
 LOST = Attempt(attempt=1, outcome="lost")
 TEXTS = [

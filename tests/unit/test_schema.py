@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from queuectl import job
 from queuectl.clock import parse_timestamp
 from queuectl.errors import InvalidInput, InvalidJob
+from queuectl.record import job
 
 CHECKER = FormatChecker(formats=())
 CHECKER.checks("date-time", raises=InvalidInput)(

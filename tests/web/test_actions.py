@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.config import describe
+from queuectl.record.settings import describe
 
 
 def error_at(text: str, field: str) -> str:

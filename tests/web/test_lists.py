@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.browse import Browser, Query
+from queuectl.view.pages import Browser, Query
 
 
 def ids(text: str) -> list[str]:

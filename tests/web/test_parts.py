@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.browse import Browser
 from queuectl.errors import WrongState
+from queuectl.view.pages import Browser
 from queuectl.web import logtext
 from queuectl.web.chart import HEIGHT, draw
 from queuectl.web.chores import Chores

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from queuectl import Queue, health
+from queuectl import Queue
+from queuectl.view import health
 from queuectl.web import pulse
 
 TOKEN = "a-long-enough-secret"
@@ -137,8 +138,8 @@ class TestMetrics:
     def test_without_the_extra_it_is_said_what_to_install(
         self, probe: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delitem(sys.modules, "queuectl.metrics", raising=False)
-        monkeypatch.delattr("queuectl.metrics", raising=False)
+        monkeypatch.delitem(sys.modules, "queuectl.view.metrics", raising=False)
+        monkeypatch.delattr("queuectl.view.metrics", raising=False)
         monkeypatch.setitem(sys.modules, "prometheus_client", None)
         answer = probe.get("/metrics")
         assert answer.status_code == 501

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from queuectl import cli, clock
-from queuectl.spool import Spool
+from queuectl.spool.spool import Spool
 
 FACTOR = int(os.environ.get("QUEUECTL_FUZZ", "1"))
 SEED = int(os.environ.get("QUEUECTL_FUZZ_SEED", "20261124"))

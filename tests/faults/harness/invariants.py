@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from queuectl import check
 from queuectl.errors import InvalidJob
-from queuectl.job import Job, decode
-from queuectl.markers import Heir
-from queuectl.recovery import recover
-from queuectl.spool import Spool, open_spool
+from queuectl.record.job import Job, decode
+from queuectl.spool import integrity
+from queuectl.spool.hook_markers import Heir
+from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Spool, open_spool
 
 PAYLOAD = b'{"n":1.10,"deep":[{"x":1e400},"\\u00e9"]}'
 """What a submitter put beside our fields, as it must come through everything."""
@@ -127,7 +127,7 @@ def violations(
     recover(spool, grace=0.5, draw=0.0)
     if tree(root) != first:
         wrong.append("a second recovery changes something")
-    for finding in check.check(spool, repair=False):
+    for finding in integrity.check(spool, repair=False):
         if finding.damage in BAD_DAMAGE:
             wrong.append(f"check finds {finding.damage}: {finding.path}: {finding.problem}")
     return wrong

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from queuectl import retry
 from queuectl.clock import format_timestamp, parse_timestamp
-from queuectl.job import Outcome, State, numbered
-from queuectl.retry import RetryPolicy
+from queuectl.record import retry
+from queuectl.record.ids import numbered
+from queuectl.record.job import Outcome, State
+from queuectl.record.retry import RetryPolicy
 
 LOOKUP_ORDER: tuple[State, ...] = ("processing", "failed", "completed", "dead", "pending")
 """Where an id is looked for first, second, ...: of several files of one id the first is meant."""

@@ -16,11 +16,13 @@ from faults.harness.invariants import PAYLOAD, kept_payload
 from faults.harness.model import Model, Thing
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from queuectl import Queue, clock, layout, retry
+from queuectl import Queue, clock
 from queuectl.clock import format_timestamp
-from queuectl.job import Attempt, Job, Outcome, State, decode
-from queuectl.recovery import Holder
-from queuectl.spool import Claim
+from queuectl.record import retry
+from queuectl.record.job import Attempt, Job, Outcome, State, decode
+from queuectl.spool import layout
+from queuectl.spool.holder import Holder
+from queuectl.spool.spool import Claim
 
 UNCLAIMED: dict[State, str] = {
     "pending": "pending",

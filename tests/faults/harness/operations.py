@@ -9,17 +9,22 @@ from typing import NamedTuple
 
 from faults.harness.invariants import PAYLOAD, recover_until
 
-from queuectl import Queue, clock, markers, retry, runner
-from queuectl.config import Settings
-from queuectl.hooks import Hooks
-from queuectl.intake import Intake
-from queuectl.job import Attempt, Job, Outcome, WorkerInfo, decode
-from queuectl.lookup import Ready, Seen
-from queuectl.recovery import Holder, recover
-from queuectl.runner import Control
-from queuectl.slots import Slots
-from queuectl.spool import Claim, Spool, open_spool
-from queuectl.tally import NOBODY
+from queuectl import Queue, clock
+from queuectl.process.waiting import Control
+from queuectl.record import retry
+from queuectl.record.job import Attempt, Job, Outcome, decode
+from queuectl.record.running import WorkerInfo
+from queuectl.record.settings import Settings
+from queuectl.spool import hook_markers
+from queuectl.spool.holder import Holder
+from queuectl.spool.reader import Ready, Seen
+from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.worker import attempt
+from queuectl.worker.hooks import Hooks
+from queuectl.worker.intake import Intake
+from queuectl.worker.slots import Slots
+from queuectl.worker.tally import NOBODY
 
 Ack = Callable[[str], None]
 HALF = b'{"command": "echo half'
@@ -138,7 +143,7 @@ def _run_it(root: Path, ack: Ack) -> None:
     spool = _open(root)
     with Holder(spool) as holder:
         taken = claim(spool, holder.name, "waits")
-        entry = runner.run(spool, taken, 1, Settings(), Control())
+        entry = attempt.run(spool, taken, 1, Settings(), Control())
         settle(spool, taken, entry.outcome)
         os.unlink(spool.layout.claim(taken.worker, taken.id, taken.attempt, "run"))
     ack("settled")
@@ -288,7 +293,7 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
         record, target = retry.conclude(
             taken.job, entry, settings.retry_policy, now=clock.now(), draw=0
         )
-        assert markers.put_for(spool, taken, record, target, settings)
+        assert hook_markers.put_for(spool, taken, record, target, settings)
         if settles:
             spool.settle(taken, record, target)
     last = job("last", "last").evolve(max_retries=0)

@@ -26,8 +26,9 @@ from faults.harness.processes import WorkerProcess, eventually, none_left
 from faults.harness.storm_jobs import Plan
 from faults.harness.storm_verdict import Verdict, judge, read_log, read_spool
 
-from queuectl import Queue, check
+from queuectl import Queue
 from queuectl.errors import QueuectlError
+from queuectl.spool import integrity
 
 SETTINGS = {
     "backoff_base": "1", "backoff_max": "1", "quiet_period": "0.3",
@@ -208,7 +209,7 @@ class Storm:
         refused = self._plan.not_kept()
         damage = [
             f"check finds {finding.damage}: {finding.path}: {finding.problem}"
-            for finding in check.check(self._queue.spool, repair=False)
+            for finding in integrity.check(self._queue.spool, repair=False)
             if finding.damage in DAMAGE
         ]
         figures = {

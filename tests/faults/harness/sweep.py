@@ -14,8 +14,8 @@ from faults.harness.invariants import survey, tags_of, tree, violations
 from faults.harness.operations import BYSTANDERS, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
-from queuectl.lookup import Lookup, Unfit
-from queuectl.spool import open_spool
+from queuectl.spool.reader import Lookup, Unfit
+from queuectl.spool.spool import open_spool
 
 
 class Result(NamedTuple):

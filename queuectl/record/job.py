@@ -1,0 +1,267 @@
+"""The job record and its codec: pure, no I/O, no clock.
+
+A record is read twice from the same bytes: into typed fields, which are checked, and into
+the raw JSON text of each key. A change replaces the text of the keys it names and leaves all
+others as they were written, so what a submitter put beside our fields (nested, with numbers
+no float can hold) comes through every rewrite unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from queuectl.clock import parse_timestamp
+from queuectl.errors import InvalidInput, InvalidJob, NotJson
+from queuectl.record.ids import ID_PATTERN, is_id
+
+MAX_JOB_BYTES = 1 << 20
+"""The size limit of a job file, its history not counted: a job that retries may grow."""
+MAX_RECORD_BYTES = 16 << 20
+"""The most that is ever read of a record, history and all: about 40,000 attempts."""
+MAX_DEPTH = 100
+"""Levels of nesting: well within what every reader and writer of JSON can do."""
+MAX_ERROR_CHARS = 1000
+
+State = Literal["pending", "processing", "completed", "failed", "dead"]
+STATES: tuple[State, ...] = get_args(State)
+Outcome = Literal["ok", "failed", "timeout", "lost", "cancelled", "interrupted"]
+
+
+JobId = Annotated[str, Meta(pattern=f"^{ID_PATTERN}$")]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt at a job, as it stands in `history`."""
+
+    attempt: Annotated[int, Meta(ge=0), _about("its number; the log is ID.ATTEMPT.log")]
+    outcome: Annotated[Outcome, _about("how it ended")]
+    exit_code: Annotated[int | None, _about("the command's exit status, if it exited")] = None
+    signal: Annotated[str | None, _about("the signal that ended the command: SIGKILL")] = None
+    error: Annotated[str | None, _about("what went wrong, in words")] = None
+    worker: Annotated[str | None, _about("the worker that ran it")] = None
+    host: Annotated[str | None, _about("the host it ran on")] = None
+    started_at: Annotated[Timestamp | None, _about("when the command was started")] = None
+    finished_at: Annotated[Timestamp | None, _about("when its end was seen")] = None
+    log: Annotated[str | None, _about("its output, relative to the spool")] = None
+
+
+class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The job file: one JSON object. Any other key is kept as it is."""
+
+    id: Annotated[
+        JobId | None, _about("the job's id; if absent, the file's name without `.json`")
+    ] = None
+    command: Annotated[
+        Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
+        _about("a string is run by `/bin/sh -c`; an array is executed as it is, no shell"),
+    ]
+    priority: Annotated[
+        int,
+        Meta(ge=-(2**63), le=2**63 - 1),
+        _about("higher runs first; equal priorities run oldest first"),
+    ] = 0
+    run_at: Annotated[
+        Timestamp | None, _about("not before this time; written by the worker for a retry")
+    ] = None
+    max_retries: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _about("retries after the first attempt; the setting `max_retries` if absent"),
+    ] = None
+    timeout: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        _about("seconds after which an attempt is ended and counts as failed"),
+    ] = None
+    cwd: Annotated[
+        Annotated[str, Meta(pattern="^/")] | None,
+        _about("absolute path of the directory it runs in; the worker's own if absent"),
+    ] = None
+    env: Annotated[
+        dict[str, str] | None, _about("environment variables added to the worker's own")
+    ] = None
+    created_at: Annotated[
+        Timestamp | None, _about("when it was submitted; a dropped file's is its mtime")
+    ] = None
+    updated_at: Annotated[Timestamp | None, _about("when queuectl last wrote the record")] = None
+    attempts: Annotated[
+        int,
+        Meta(ge=0),
+        _about("attempts finished since the job was submitted or last retried by hand"),
+    ] = 0
+    history: Annotated[list[Attempt], _about("one entry an attempt, oldest first")] = []
+
+
+_DEFAULTS: Mapping[str, Any] = {"priority": 0, "attempts": 0, "history": []}
+
+FIELDS: tuple[str, ...] = JobFields.__struct_fields__
+SUBMITTER_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index("created_at")]
+
+
+class Job(JobFields, frozen=True, kw_only=True):
+    """A job record. `raw` holds the JSON text of every key as it was read or last changed."""
+
+    raw: dict[str, Raw]
+
+    @property
+    def next_attempt(self) -> int:
+        """The number of the attempt that comes next: attempts are numbered on and on."""
+        return len(self.history) + 1
+
+    def is_due(self, now: float) -> bool:
+        """Whether the job may run at a time, in seconds since the epoch."""
+        return self.run_at is None or parse_timestamp(self.run_at) <= now
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The newest entry of the history."""
+        return self.history[-1] if self.history else None
+
+    def evolve(self, **changes: Any) -> Job:
+        """Return the record with some fields changed; None takes a field away."""
+        raw = dict(self.raw)
+        for key, value in changes.items():
+            if value is None:
+                raw.pop(key, None)
+                changes[key] = _DEFAULTS.get(key)
+            else:
+                raw[key] = Raw(msgspec.json.encode(value))
+        return msgspec.structs.replace(self, raw=raw, **changes)
+
+    def with_attempt(self, entry: Attempt, **changes: Any) -> Job:
+        """Return the record with one more history entry; the older ones keep their text."""
+        older = msgspec.json.decode(self.raw["history"], type=list[Raw]) if self.history else []
+        raw = {**self.raw, "history": Raw(msgspec.json.encode([*older, entry]))}
+        grown = msgspec.structs.replace(self, raw=raw, history=[*self.history, entry])
+        return grown.evolve(**changes)
+
+    def encode(self) -> bytes:
+        """Return the file's bytes: indented, our keys first and in their order."""
+        ours = {key: self.raw[key] for key in FIELDS if key in self.raw}
+        return msgspec.json.format(msgspec.json.encode({**ours, **self.raw}), indent=2) + b"\n"
+
+
+_decode_fields = msgspec.json.Decoder(JobFields).decode
+_decode_raw = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def decode(data: bytes) -> Job:
+    """Read a job record from a file's bytes.
+
+    Raises NotJson if the bytes are no JSON object, InvalidJob if the object breaks the table of
+    the job file.
+    """
+    try:
+        data.decode()
+        raw = _decode_raw(data)
+        _refuse_depth(data)
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not UTF-8: byte {error.start}") from None
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except msgspec.ValidationError:
+        raise NotJson("not a JSON object") from None
+    except msgspec.DecodeError as error:
+        raise NotJson(f"not a JSON object: {_plain(error)}" if data.strip() else "empty") from None
+    raw.pop("state", None)
+    for key in FIELDS:
+        if bytes(raw.get(key, b"")) == b"null":
+            del raw[key]  # as good as absent
+    try:
+        fields = _decode_fields(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidJob(_plain(error)) from None
+    if (size := _size(data, raw)) > MAX_JOB_BYTES:
+        raise InvalidJob(f"{size:,} bytes: a job file has at most {MAX_JOB_BYTES:,}")
+    job = Job(**{name: getattr(fields, name) for name in FIELDS}, raw=raw)
+    _check(job)
+    return job
+
+
+def build(fields: Mapping[str, Any]) -> Job:
+    """Make a record from a mapping of Python values, checked as a file would be."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        text = json.dumps(given, ensure_ascii=False, allow_nan=False)  # msgspec makes NaN null
+        data = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidJob(f"not a JSON value: {error}") from None
+    return decode(data)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the job file, made from the types in this module."""
+    _, parts = msgspec.json.schema_components([JobFields], ref_template="#/$defs/{name}")
+    job = parts.pop("JobFields")
+    for name in _DEFAULTS:  # null is as good as absent, for all that is not required
+        spec = job["properties"][name]
+        about = {key: spec.pop(key) for key in ("description", "default")}
+        job["properties"][name] = {**about, "anyOf": [spec, {"type": "null"}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "queuectl job file, format 1",
+        **{key: value for key, value in job.items() if key != "title"},
+        "$defs": parts,
+    }
+
+
+def _size(data: bytes, raw: Mapping[str, Raw]) -> int:
+    """Measure a record without its history, and without the white space we may have added."""
+    if len(data) <= MAX_JOB_BYTES:
+        return len(data)
+    submitted = {name: value for name, value in raw.items() if name != "history"}
+    return len(msgspec.json.format(msgspec.json.encode(submitted), indent=-1))
+
+
+def _refuse_depth(data: bytes) -> None:
+    """Refuse what is nested so deeply that it could be read here but not written elsewhere."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in re.findall(rb'"(?:[^"\\]|\\.)*"|[][{}]', data):
+        depth += (bracket in (b"[", b"{")) - (bracket in (b"]", b"}"))
+        if depth > MAX_DEPTH:
+            raise RecursionError
+
+
+def _check(job: JobFields) -> None:
+    """Check what the types cannot say; raise InvalidJob."""
+    if job.id is not None and not is_id(job.id):
+        raise InvalidJob("id: 1 to 100 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+    words = [job.command] if isinstance(job.command, str) else job.command
+    if not words[0].strip():
+        raise InvalidJob("command: empty")
+    if any("\0" in text for text in [*words, job.cwd or ""]):
+        raise InvalidJob("command, cwd: a NUL character cannot be passed to a program")
+    for key, value in (job.env or {}).items():
+        if not key or "=" in key or "\0" in key or "\0" in value:
+            raise InvalidJob(f"env: {key!r} cannot be an environment variable")
+    stamps = [(name, getattr(job, name)) for name in ("run_at", "created_at", "updated_at")]
+    for entry in job.history:
+        stamps += [("history", entry.started_at), ("history", entry.finished_at)]
+    for name, text in stamps:
+        if text is not None:
+            try:
+                parse_timestamp(text)
+            except InvalidInput as error:
+                raise InvalidJob(f"{name}: {error}") from None
+
+
+def _plain(error: Exception) -> str:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.priority`" into "priority: ..."."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    text, _, where = str(error).partition(" - at `$")
+    text = text.replace("`", "").removeprefix("JSON is malformed: ")
+    text = text[:1].lower() + text[1:]
+    where = where.rstrip("`").lstrip(".")
+    return f"{where}: {text}" if where and where != "[...]" else text

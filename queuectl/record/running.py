@@ -1,0 +1,32 @@
+"""The small records of what is running: a worker, and an attempt."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What is running: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
+
+    attempt: int
+    slot: int
+    host: str
+    boot_id: str
+    pid: int | None
+    started_at: str
+
+
+class WorkerInfo(Struct, frozen=True, kw_only=True):
+    """Who is working: the content of `workers/WORKER.json`."""
+
+    name: str
+    host: str
+    boot_id: str
+    pid: int
+    slots: int
+    started_at: str
+
+
+def cookie(worker: str, job_id: str, run: Run) -> str:
+    """Return the QUEUECTL_RUN that the processes of this run, and of no other, carry."""
+    return f"{worker}.{job_id}.{run.attempt}.{run.started_at}"

@@ -1,0 +1,333 @@
+"""A disk that refuses: the job is kept, its command not rerun, and the worker goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl import Queue
+from queuectl.disk.durable import Disk
+from queuectl.disk.filesystem import FileSystem
+from queuectl.errors import NotDurable
+from queuectl.spool.spool import Spool
+from queuectl.worker import attempt, pauses
+from queuectl.worker.housekeeping import Housekeeper
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+BROKEN = NotDurable("cannot be made durable: Input/output error")
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "FIRST_PAUSE", 0.005)
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Let a function fail its first so many calls for which `when` is true; return those."""
+
+    def install(
+        owner: Any,
+        name: str,
+        error: Exception,
+        times: int = 1,
+        when: Callable[..., bool] = lambda *_: True,
+        after: bool = False,
+    ) -> list[Any]:
+        call, refused = getattr(owner, name), []
+
+        def refusing(*args: Any, **options: Any) -> Any:
+            if len(refused) < times and when(*args):
+                refused.append(args)
+                if after:
+                    call(*args, **options)
+                raise error
+            return call(*args, **options)
+
+        monkeypatch.setattr(owner, name, refusing)
+        return refused
+
+    return install
+
+
+@pytest.fixture
+def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
+    """A job that counts its runs, and how often it has run."""
+    queue.enqueue(f"echo x >> {tmp_path}/runs", id="a")
+    return lambda: len((tmp_path / "runs").read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Spool, "settle"), (Spool, "stage"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
+def test_a_settle_that_fails_is_tried_again_and_the_command_is_not(
+    queue: Queue,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    owner: Any,
+    name: str,
+    error: Exception,
+) -> None:
+    def done(*args: Any) -> bool:
+        return any("processing" in str(arg) or "Claim" in str(arg) for arg in args)
+
+    when = done if name in ("settle", "replace", "move") else lambda *_: bool(_ran(queue))
+    refused = refuse(owner, name, error, times=3, when=when)
+    drain(queue)
+    assert len(refused) == 3
+    found = queue.get("a")
+    assert (found.state, counted(), len(found.job.history)) == ("completed", 1, 1)
+
+
+def _ran(queue: Queue) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(queue.path), "runs"))
+
+
+@pytest.mark.parametrize(("command", "state"), [("true", "completed"), ("exit 1", "dead")])
+@pytest.mark.parametrize("directory", ["done", "failed", "dead", "processing/"])
+def test_a_settled_job_whose_move_is_not_durable_stays_settled(
+    queue: Queue,
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    command: str,
+    state: str,
+    directory: str,
+) -> None:
+    queue.enqueue(command, id="a", max_retries=1)
+
+    def moved(_: Disk, *paths: str) -> bool:
+        if paths[-1].endswith("/processing"):  # a worker enrols
+            return False
+        return any(f"/{directory}" in path for path in paths) and not _claims(queue)
+
+    refuse(Disk, "commit", BROKEN, when=moved)
+    drain(queue)
+    found = queue.get("a")
+    assert (found.state, len(found.job.history)) == (state, 1 if command == "true" else 2)
+
+
+def _claims(queue: Queue) -> bool:
+    return any(True for _ in queue.spool.claims())
+
+
+def _is_of_a_claim(_: Disk, *paths: str) -> bool:
+    return any("/pending" in path for path in paths)
+
+
+@pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
+@pytest.mark.parametrize("name", ["take", "commit"])
+def test_a_claim_that_fails_is_tried_again(
+    queue: Queue,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    name: str,
+    error: Exception,
+) -> None:
+    refused = refuse(Disk, name, error, times=2, when=_is_of_a_claim)
+    drain(queue)
+    assert (len(refused), queue.get("a").state, counted()) == (2, "completed", 1)
+
+
+@pytest.mark.parametrize("name", ["make_locked", "_start"])
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
+def test_a_command_that_cannot_be_started_for_our_trouble_is_started_later_uncounted(
+    queue: Queue,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    name: str,
+    code: int,
+) -> None:
+    refuse(attempt, name, OSError(code, os.strerror(code)), times=2)
+    drain(queue)
+    found = queue.get("a")
+    assert (found.state, counted(), len(found.job.history)) == ("completed", 1, 1)
+
+
+@pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
+def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
+    queue: Queue,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    error: Exception,
+) -> None:
+    refuse(attempt, "make_locked", FULL)
+    refuse(Spool, "release", error)
+    drain(queue, deadline=10)
+    assert (queue.get("a").state, counted()) == ("completed", 1)
+
+
+def test_a_claim_that_can_neither_be_made_durable_nor_given_back_is_not_forgotten(
+    queue: Queue,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+) -> None:
+    refuse(Disk, "commit", BROKEN, when=_is_of_a_claim)
+    refuse(Disk, "move", FULL)
+    drain(queue, deadline=10)
+    assert (queue.get("a").state, counted()) == ("completed", 1)
+
+
+def test_a_job_that_cannot_be_put_back_at_a_stop_ends_no_slot(
+    queue: Queue,
+    refuse: Callable[..., list[Any]],
+    work: Callable[..., Any],
+    eventually: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim = Spool.claim
+
+    def claim_and_stop(spool: Spool, name: str, *args: Any) -> Any:
+        claimed = claim(spool, name, *args)
+        eventually(lambda: found)
+        found[0].stop()
+        return claimed
+
+    found: list[Any] = []
+    refuse(Spool, "release", BROKEN)
+    queue.enqueue("true", id="a")
+    monkeypatch.setattr(Spool, "claim", claim_and_stop)
+    work(queue, found.append, slots=1)
+    assert queue.get("a").state in ("pending", "processing")
+
+
+def test_no_job_is_taken_while_another_cannot_be_settled(
+    queue: Queue,
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    claim, settle = Spool.claim, Spool.settle
+
+    def noted_claim(spool: Spool, *args: Any) -> Any:
+        order.append("claim")
+        return claim(spool, *args)
+
+    def noted_settle(spool: Spool, *args: Any, **options: Any) -> Any:
+        try:
+            kept = settle(spool, *args, **options)
+        except OSError:
+            order.append("refused")
+            raise
+        order.append("settled")
+        return kept
+
+    refuse(Disk, "replace", FULL, times=3, when=lambda _, __, to: "processing" in to)
+    monkeypatch.setattr(Spool, "claim", noted_claim)
+    monkeypatch.setattr(Spool, "settle", noted_settle)
+    for _ in range(3):
+        queue.enqueue("true")
+    drain(queue, slots=1)
+    assert order == ["claim", *["refused"] * 3, "settled", *["claim", "settled"] * 2]
+
+
+def test_a_cancel_that_comes_after_a_failed_command_ended_is_heeded(
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = attempt.run
+
+    def then_cancel(*args: Any) -> Any:
+        entry = run(*args)
+        assert queue.cancel("a") == "processing"
+        return entry
+
+    monkeypatch.setattr(attempt, "run", then_cancel)
+    queue.enqueue("exit 1", id="a", max_retries=1)
+    drain(queue)
+    found = queue.get("a")
+    assert (found.state, len(found.job.history)) == ("dead", 1)
+
+
+def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
+    queue: Queue, root: Path, eventually: Callable[..., Any]
+) -> None:
+    queue.enqueue("true", id="a")
+    queue.set_setting("rescan_interval", "0.1")
+    assert queue.settings.rescan_interval == 0.1  # and now the housekeeper knows it too
+    os.utime(root / "pending", (1_000_000_000,) * 2)  # the directory does not change any more
+    looks: list[str] = []
+    keeper = Housekeeper(
+        queue.spool,
+        look=lambda _, name: looks.append(name),
+        look_ahead=lambda: iter(()),
+        knows=lambda *_: False,
+        each_round=lambda: True,
+        overflowed=threading.Event(),
+        recovered=lambda _: None,
+    )
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    try:
+        eventually(lambda: len(looks) >= 2)
+    finally:
+        keeper.close()
+        thread.join()
+
+
+def test_a_worker_whose_settings_break_goes_on_with_the_last_good(
+    queue: Queue, root: Path, work: Callable[..., Any]
+) -> None:
+    def break_them(worker: Any) -> None:
+        (root / "queue.toml").write_text("max_retries = oops\n")
+        queue.wait([queue.enqueue("true")], timeout=20)
+        worker.stop()
+
+    assert work(queue, break_them).tally.ok == 1
+
+
+@pytest.mark.parametrize("has_one_log", [False, True])
+def test_a_settled_job_is_committed_before_the_next_command_starts(
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, has_one_log: bool
+) -> None:
+    order: list[str] = []
+    commit, start = Disk.commit, attempt._start
+
+    def noted_commit(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        order.extend(os.path.basename(path) for path in paths if path.endswith(("done", "pending")))
+
+    def noted_start(*args: Any) -> Any:
+        order.append("start")
+        return start(*args)
+
+    for _ in range(3):
+        queue.enqueue("true")
+    queue.spool.disk.on = FileSystem(has_one_log=has_one_log)
+    monkeypatch.setattr(Disk, "commit", noted_commit)
+    monkeypatch.setattr(attempt, "_start", noted_start)
+    drain(queue, slots=1)
+    assert order == ["pending", "start", *["done", "pending", "start"] * 2, "done"]
+
+
+def test_a_settle_whose_commit_fails_with_that_of_the_next_claim_is_told_of(
+    queue: Queue,
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a", "b"):
+        queue.enqueue("true", id=name)
+
+    def both(_: Disk, *paths: str) -> bool:
+        return any(path.endswith("/done") for path in paths) and _is_of_a_claim(_, *paths)
+
+    queue.spool.disk.on = FileSystem(has_one_log=True)
+
+    refused = refuse(Disk, "commit", BROKEN, when=both)
+    drain(queue, slots=1)
+    assert (len(refused), queue.status().jobs["completed"]) == (1, 2)
+    assert "job a is settled, but cannot be made durable" in caplog.text

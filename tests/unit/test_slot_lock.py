@@ -1,0 +1,67 @@
+"""The turn: one thread has it, and another while that one waits."""
+
+from __future__ import annotations
+
+import threading
+
+from queuectl import slot_lock
+
+DEADLINE = 20.0
+
+
+def _in_thread(inside: threading.Event, may_end: threading.Event) -> threading.Thread:
+    def work() -> None:
+        with slot_lock.taken():
+            inside.set()
+            may_end.wait(DEADLINE)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_no_two_threads_have_the_turn() -> None:
+    inside, may_end = threading.Event(), threading.Event()
+    with slot_lock.taken():
+        other = _in_thread(inside, may_end)
+        assert not inside.wait(0.05)
+    assert inside.wait(DEADLINE)
+    may_end.set()
+    other.join()
+
+
+def test_whoever_waits_lets_another_have_it_and_has_it_again() -> None:
+    inside, may_end = threading.Event(), threading.Event()
+    with slot_lock.taken():
+        other = _in_thread(inside, may_end)
+        with slot_lock.let_go():
+            assert inside.wait(DEADLINE)
+            may_end.set()
+        other.join()
+        third = _in_thread(inside := threading.Event(), may_end)
+        assert not inside.wait(0.05)
+    third.join()
+
+
+def test_a_thread_without_the_turn_just_goes_on() -> None:
+    with slot_lock.taken():
+        done = threading.Event()
+
+        def work() -> None:
+            with slot_lock.let_go():
+                done.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert done.wait(DEADLINE)
+        thread.join()
+
+
+def test_an_error_while_it_waits_leaves_the_turn_free() -> None:
+    try:
+        with slot_lock.taken(), slot_lock.let_go():
+            raise OSError
+    except OSError:
+        pass
+    with slot_lock.taken():
+        pass
