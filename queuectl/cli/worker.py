@@ -17,9 +17,10 @@ from queuectl.cli.metrics import load as load_metrics
 from queuectl.cli.render import note, print_json, table
 from queuectl.disk.durable import create, write_all
 from queuectl.errors import NoSuchJob, QueuectlError
+from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.status import WorkerStatus
 from queuectl.view.text import ago, printable
-from queuectl.worker.tally import NOBODY, Observer, Tally
+from queuectl.worker.tally import Tally
 
 SECONDS_BETWEEN_LOOKS = 0.1
 _READY = "ready "
@@ -119,7 +120,7 @@ def _metrics_at(listen: str | None) -> Callable[[str], tuple[Observer, str]]:
     Only in the background is it called: a thread does not outlive the fork.
     """
     if listen is None:
-        return lambda _: (NOBODY, "")
+        return lambda _: (NO_OBSERVER, "")
     metrics = load_metrics()
     host, port = metrics.parse_listen(listen)
     return lambda root: metrics.serve(root, host, port)

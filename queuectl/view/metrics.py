@@ -33,6 +33,7 @@ from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.record.job import Attempt, Job, Outcome, State
 from queuectl.version import __version__
 from queuectl.view import health
+from queuectl.view.observer import Observer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "timeout", "cancelled", "interrupted")
@@ -131,8 +132,8 @@ class SpoolCollector(Collector):
         return family
 
 
-class WorkerMetrics:
-    """A worker's own counts, from its start: what a worker reports to, an Observer.
+class WorkerMetrics(Observer):
+    """A worker's own counts, from its start.
 
     Its methods are called from the slots' threads; the client library's counters bear that.
     """

@@ -29,11 +29,12 @@ from queuectl.record.job import Attempt, State
 from queuectl.record.settings import Settings
 from queuectl.spool.reader import Ready, Seen
 from queuectl.spool.spool import Claim
+from queuectl.view.observer import Observer
 from queuectl.worker import attempt
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.intake import Intake
 from queuectl.worker.pauses import Trouble
-from queuectl.worker.tally import Observer, Tally
+from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
 

@@ -1,38 +1,14 @@
-"""What a worker has done, in numbers; and who else is told of it."""
+"""What a worker has done, in numbers."""
 
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 from msgspec import Struct
 
-from queuectl.record.job import Attempt, Job, Outcome, State
+from queuectl.record.job import Outcome, State
 
 _lock = threading.Lock()
-
-
-class Observer(Protocol):
-    """What a worker reports to; its methods are called by the thread that does the work."""
-
-    def claimed(self, job: Job) -> None:
-        """A slot has claimed a job and is about to run it."""
-
-    def settled(self, entry: Attempt, target: State) -> None:
-        """An attempt's outcome is written, and the job has gone to `target`."""
-
-    def settle_failed(self) -> None:
-        """The disk has refused to take an outcome; the worker will try again."""
-
-    def recovered(self, count: int) -> None:
-        """So many jobs of dead workers were moved on."""
-
-
-class Unobserved(Observer):
-    """Reports go nowhere."""
-
-
-NOBODY = Unobserved()
 
 
 class Tally(Struct):

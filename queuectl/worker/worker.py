@@ -22,11 +22,12 @@ from queuectl.spool import layout
 from queuectl.spool.holder import Holder
 from queuectl.spool.spool import Spool
 from queuectl.spool.watch import Wake
+from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
 from queuectl.worker.intake import Intake
 from queuectl.worker.slots import Slots
-from queuectl.worker.tally import NOBODY, Observer, Tally
+from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Worker:
         slots: int,
         *,
         drain: bool = False,
-        observer: Observer = NOBODY,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
         self.spool = spool
         self.drain = drain

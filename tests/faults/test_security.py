@@ -31,7 +31,7 @@ from queuectl import Queue
 from queuectl.worker.worker import Worker
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
-NOBODY = 65534
+NO_OBSERVER = 65534
 DIRECTORIES = ("pending", "processing", "failed", "done", "dead", "tmp", "logs", "workers")
 QUICK = "quiet_period = 0.1\nrescan_interval = 0.2\nkill_grace = 1\nbackoff_base = 0.05\n"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user's files need root")
@@ -74,8 +74,8 @@ def _as_nobody(function: Callable[[], str]) -> str:
     if pid == 0:
         try:
             os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.setresgid(NO_OBSERVER, NO_OBSERVER, NO_OBSERVER)
+            os.setresuid(NO_OBSERVER, NO_OBSERVER, NO_OBSERVER)
             said = function()
         except BaseException as error:
             said = f"{type(error).__name__}: {error}"
@@ -95,14 +95,14 @@ def _as_nobody(function: Callable[[], str]) -> str:
 def test_the_spool_of_another_is_not_worked_on_unless_he_is_trusted(shop: Queue) -> None:
     job_id = shop.enqueue("true")
     for path in [Path(shop.path), *Path(shop.path).rglob("*")]:
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, NO_OBSERVER, NO_OBSERVER)
 
     refused = _run(shop, "worker", "start", "--drain")
     left = shop.get(job_id).state
     trusted = _run(shop, "worker", "start", "--drain", "--allow-shared")
 
     assert (refused.code, len(refused.err.splitlines())) == (1, 1)
-    assert f"belongs to uid {NOBODY}" in refused.err
+    assert f"belongs to uid {NO_OBSERVER}" in refused.err
     assert left == "pending"
     assert (trusted.code, shop.get(job_id).state) == (0, "completed")
 
@@ -140,12 +140,12 @@ def test_a_strangers_file_is_kept_with_the_reason_and_not_run(shop: Queue, base:
     data = f'{{"command": "touch {base}/ran"}}'
     path = Path(shop.path) / "pending" / "theirs.json"
     path.write_text(data)
-    os.chown(path, NOBODY, NOBODY)
+    os.chown(path, NO_OBSERVER, NO_OBSERVER)
 
     assert _run(shop, "worker", "start", "--drain").code == 0
     assert not (base / "ran").exists()
     assert (Path(shop.path) / "dead" / "theirs.json").read_text() == data
-    assert f"uid {NOBODY}" in (Path(shop.path) / "dead" / "theirs.error").read_text()
+    assert f"uid {NO_OBSERVER}" in (Path(shop.path) / "dead" / "theirs.error").read_text()
 
 
 @needs_root
@@ -154,7 +154,7 @@ def test_a_strangers_file_is_kept_with_the_reason_and_not_run(shop: Queue, base:
 def test_a_group_may_share_a_spool_on_purpose(base: Path, umask: int, first: str) -> None:
     root = base / "shared"
     root.mkdir()
-    os.chown(root, 0, NOBODY)
+    os.chown(root, 0, NO_OBSERVER)
     root.chmod(0o2770)
     os.umask(umask)
     queue = Queue(root)

@@ -20,11 +20,11 @@ from queuectl.spool.holder import Holder
 from queuectl.spool.reader import Ready, Seen
 from queuectl.spool.recovery import recover
 from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker import attempt
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.intake import Intake
 from queuectl.worker.slots import Slots
-from queuectl.worker.tally import NOBODY
 
 Ack = Callable[[str], None]
 HALF = b'{"command": "echo half'
@@ -266,7 +266,7 @@ def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
         hooks = kind(spool, holder.name, 1, changed=_nothing)
         intake = Intake(spool, hooks)
         slots = Slots(
-            holder.name, 1, intake, hooks, NOBODY, released=_nothing, failed=lambda _: None
+            holder.name, 1, intake, hooks, NO_OBSERVER, released=_nothing, failed=lambda _: None
         )
         slots._controls[1] = Control()
         taken = slots._claim(1, "pending", "waits.json", Seen("waits", 0), None)

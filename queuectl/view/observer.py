@@ -1,0 +1,24 @@
+"""What a worker reports while it works, for faces that show it."""
+
+from __future__ import annotations
+
+from queuectl.record.job import Attempt, Job, State
+
+
+class Observer:
+    """Receives a worker's reports, in the thread that does the work. This one ignores them."""
+
+    def claimed(self, job: Job) -> None:
+        """A slot has claimed a job and is about to run it."""
+
+    def settled(self, entry: Attempt, target: State) -> None:
+        """An attempt's outcome is written, and the job has moved to state `target`."""
+
+    def settle_failed(self) -> None:
+        """The disk has refused an outcome; the worker will try again."""
+
+    def recovered(self, count: int) -> None:
+        """The worker has moved on `count` jobs of dead workers."""
+
+
+NO_OBSERVER = Observer()
