@@ -15,19 +15,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.disk.durable import discard
-from queuectl.errors import InvalidInput, InvalidJob, NoSuchJob, TimedOut, WrongState
-from queuectl.record import job as job_module
-from queuectl.record import retry
-from queuectl.record.job import SUBMITTER_FIELDS, Attempt, Job, State
+from queuectl.disk.durable import create, discard
+from queuectl.errors import InvalidJob, NoSuchJob, TimedOut, WrongState
+from queuectl.record import retry, submission
+from queuectl.record.job import Attempt, Job, State, build
 from queuectl.record.settings import Settings, describe, setting_named
 from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
 from queuectl.spool.reader import ClaimedPlace, Place
 from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.view import output
+from queuectl.view.observer import NO_OBSERVER, Observer
+from queuectl.view.output import Output
+from queuectl.view.pages import Browser
 from queuectl.view.status import (
     JobStatus,
     QueueStatus,
@@ -36,6 +40,11 @@ from queuectl.view.status import (
     newest,
     worker_status,
 )
+
+if TYPE_CHECKING:
+    from queuectl.spool.integrity import Finding
+    from queuectl.spool.watch import Watch
+    from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
 """The order in which the states are listed: what goes on before what is over."""
@@ -90,14 +99,6 @@ class Queue:
         in seconds, `cwd` absolute. Any other keyword is kept in the record.
         Raises InvalidJob, IdTaken, NotDurable, OSError.
         """
-        if delay is not None:
-            if run_at is not None:
-                raise InvalidInput("delay and run_at exclude each other")
-            if not 0 <= delay <= clock.LONGEST_DURATION:
-                raise InvalidInput(
-                    f"delay: seconds from 0 to {clock.LONGEST_DURATION:g}, not {delay}"
-                )
-            run_at = clock.format_timestamp(clock.now() + delay)
         if isinstance(run_at, datetime):
             run_at = clock.format_timestamp(run_at.timestamp())
         fields = {
@@ -111,7 +112,7 @@ class Queue:
             "cwd": None if cwd is None else os.path.abspath(cwd),
             "env": None if env is None else dict(env),
         }
-        return self.submit(job_module.build(fields))
+        return self.submit(submission.job_from(fields, delay=delay, now=clock.now()))
 
     def enqueue_many(
         self,
@@ -129,7 +130,8 @@ class Queue:
 
     def submit(self, job: Job) -> str:
         """Enqueue a job record as it is; for programs that have it as JSON. See `enqueue`."""
-        return self.spool.publish(_fresh(job, clock.now()), unique=job.id is not None)
+        record = submission.submitted(job, job.id or layout.new_id(), clock.now())
+        return self.spool.publish(record, unique=job.id is not None)
 
     def submit_many(
         self, jobs: Iterable[Job], *, progress: Callable[[int], None] | None = None
@@ -140,7 +142,9 @@ class Queue:
         def fresh() -> Iterator[tuple[Job, bool]]:
             for number, job in enumerate(jobs):
                 # A microsecond apart, so that "oldest first" is the order of the batch.
-                yield _fresh(job, (start + number) / 1e6), job.id is not None
+                now = (start + number) / 1e6
+                record = submission.submitted(job, job.id or layout.new_id(), now)
+                yield record, job.id is not None
                 if progress is not None:
                     progress(number + 1)
 
@@ -149,15 +153,18 @@ class Queue:
     def _built(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
         for number, fields in enumerate(jobs, 1):
             try:
-                yield job_module.build(fields)
+                yield build(fields)
             except InvalidJob as error:
                 raise InvalidJob(f"job {number}: {error}") from None
 
     # -- look ------------------------------------------------------------------------------
 
-    def get(self, id: str) -> JobStatus:
-        """Return a job by its id or a unique prefix of it. Raises NoSuchJob, AmbiguousId."""
-        place = self.spool.find(id)
+    def get(self, id: str, *, exact: bool = False) -> JobStatus:
+        """Return a job by its id or, unless `exact`, a unique prefix of it.
+
+        Raises NoSuchJob, AmbiguousId.
+        """
+        place = self._find(id, exact)
         for _ in range(5):
             if status := job_status(self.spool, place):
                 return status
@@ -182,18 +189,76 @@ class Queue:
         """Return the workers, with what each of their slots is running."""
         return [worker_status(self.spool, info) for info in self.spool.workers()]
 
-    def log_path(self, id: str, attempt: int | None = None) -> str:
+    def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
         """Return the path of an attempt's output, the newest attempt's if none is given.
 
         Raises NoSuchJob if there is no such job or it has had no such attempt.
         """
-        place = self.spool.find(id)
-        newest = place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
+        place = self._find(id, exact)
+        newest = self._newest_attempt(place)
         number = newest if attempt is None else attempt
         if not 1 <= number <= newest:
             had = f"has had no attempt {number} (it has had {newest})"
             raise NoSuchJob(f"job {place.id} {had if newest else 'has had no attempt yet'}")
         return self.spool.layout.log(place.id, number)
+
+    def newest_attempt(self, id: str) -> int:
+        """Return the number of a job's newest attempt, the running one included; 0 if it has none.
+
+        The id is exact. Raises NoSuchJob.
+        """
+        return self._newest_attempt(self.spool.find_exactly(id))
+
+    def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
+        """Yield an attempt's output from an offset on; nothing if there is no log. Raises OSError.
+
+        The id is exact, and its job may be gone.
+        """
+        return output.read(self.spool.layout.log(id, attempt), offset)
+
+    def follow(self, id: str, first: int = 1) -> Iterator[Output]:
+        """Yield a job's output from attempt `first` on, as it comes, until the job has ended.
+
+        An attempt's start is told by a piece without data. The id is exact. Raises NoSuchJob if
+        the job is removed.
+        """
+        return output.follow(self.spool, id, first)
+
+    def ids(self, state: State) -> builtins.list[str]:
+        """Return the ids of the jobs of a state, last changed first."""
+        return [place.id for place in newest(self.spool, state)]
+
+    def running(self, limit: int | None = None) -> builtins.list[JobStatus]:
+        """Return the jobs that workers hold, at most `limit`."""
+        places = islice(self.spool.claims(), limit)
+        return [status for place in places if (status := job_status(self.spool, place))]
+
+    def browser(self) -> Browser:
+        """Return a Browser, which remembers the listings of its jobs from page to page."""
+        return Browser(self.spool)
+
+    def watch(self, *, everything: bool = False) -> Watch:
+        """Return a watch over what changes the jobs' states and the workers; `arm` starts it.
+
+        With `everything` also the root, the removal of jobs and the claims of workers.
+        """
+        from queuectl.spool.watch import Watch
+
+        paths = self.spool.layout
+        directories = [*paths.states.values(), paths.workers]
+        if everything:
+            # Not of commands: whoever retries or cancels a job holds it for a moment, in a
+            # directory that may be gone before it is watched.
+            workers = {info.name for info in self.spool.workers()}
+            claims = [paths.claims(n) for n in self.spool.claimants() if n in workers]
+            directories = [paths.root, *directories, paths.tmp, *claims]
+        return Watch(directories)
+
+    def check(self, *, repair: bool = False) -> builtins.list[Finding]:
+        """Return what is damaged in the spool; with `repair`, after repairing what can be."""
+        from queuectl.spool.integrity import check
+
+        return check(self.spool, repair=repair)
 
     def wait(
         self,
@@ -207,12 +272,12 @@ class Queue:
         `timeout` in seconds; `progress(n)` is told how many have ended. Raises TimedOut,
         NoSuchJob (also if one is removed meanwhile), AmbiguousId.
         """
-        from queuectl.spool.watch import Wake
+        from queuectl.spool.watch import Watch
 
         deadline = None if timeout is None else clock.monotonic() + timeout
         places = [self.spool.find(text) for text in ids]
         ended: dict[str, State] = {}
-        wake = Wake([self.spool.layout.states[state] for state in layout.FINISHED])
+        wake = Watch([self.spool.layout.states[state] for state in layout.FINISHED])
         try:
             wake.arm()
             while True:
@@ -237,13 +302,13 @@ class Queue:
 
     # -- change ----------------------------------------------------------------------------
 
-    def cancel(self, id: str) -> State:
+    def cancel(self, id: str, *, exact: bool = False) -> State:
         """Cancel a job. One that waits is dead at once; one that runs is asked to end.
 
         Returns "dead", or "processing" if its worker has been asked. Raises NoSuchJob,
         AmbiguousId, WrongState if it has ended already.
         """
-        job_id = self.spool.find(id).id
+        job_id = self._find(id, exact).id
         for _ in range(50):
             place = self.spool.find_exactly(job_id)
             if place.state in layout.FINISHED:
@@ -259,13 +324,13 @@ class Queue:
                 time.sleep(0.02)
         raise WrongState(f"job {id!r} keeps moving: try again")
 
-    def retry(self, id: str) -> str:
+    def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
         It goes to `pending/` with `attempts` 0; history and logs are kept. Raises NoSuchJob,
         AmbiguousId, WrongState, InvalidJob if its file is still no valid job.
         """
-        place = self.spool.find(id)
+        place = self._find(id, exact)
         if place.state not in ("dead", "failed"):
             raise WrongState(f"job {place.id} is {place.state}, not dead")
         try:
@@ -289,15 +354,27 @@ class Queue:
         Their logs go with them. Only for the states in which jobs end, "completed" and "dead":
         raises WrongState for others. Returns how many were removed.
         """
-        if state not in layout.FINISHED:
-            raise WrongState(f"{state} jobs are not removed: cancel them, then purge the dead ones")
         count = 0
-        for place in self.spool.older(state, older_than):
-            count += self.spool.purge([place])
+        for removed in self.removing(state, older_than):
+            count += removed
             if progress is not None:
                 progress(count)
-        self.spool.disk.commit(self.spool.layout.states[state])
         return count
+
+    def removing(self, state: State, older_than: float = 0.0) -> Iterator[int]:
+        """Do what `purge` does in small steps: yield how many jobs each step has removed."""
+        if state not in layout.FINISHED:
+            raise WrongState(
+                f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
+            )
+        return self._removing(state, older_than)
+
+    def _removing(self, state: State, older_than: float) -> Iterator[int]:
+        try:
+            for place in self.spool.older(state, older_than):
+                yield self.spool.purge([place])
+        finally:
+            self.spool.disk.commit(self.spool.layout.states[state])
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
         """Ask a worker to leave when its running jobs have ended, or with `now` at once.
@@ -308,7 +385,43 @@ class Queue:
             raise NoSuchJob(f"no worker {name!r}: `queuectl worker list` shows them")
         self.spool.write_beside(self.spool.layout.worker(name, "stop"), b"now\n" if now else b"")
 
+    # -- workers ---------------------------------------------------------------------------
+
+    def make_worker(
+        self,
+        slots: int = 1,
+        *,
+        drain: bool = False,
+        observer: Observer = NO_OBSERVER,
+        allow_shared: bool = False,
+    ) -> Worker:
+        """Return a worker of this queue, which works while its `run` does.
+
+        With `drain` it leaves when nothing is left to do. Raises SpoolUnusable if others may write
+        to the spool, unless `allow_shared`.
+        """
+        from queuectl.worker.worker import Worker
+
+        self.spool.check_private(allow_shared=allow_shared)
+        return Worker(self.spool, slots, drain=drain, observer=observer)
+
+    def make_worker_log(self, name: str) -> str:
+        """Make the log of a worker in the background, with the spool's mode; return its path."""
+        path = self.spool.layout.worker(name, "log")
+        os.close(create(path, os.O_WRONLY, self.spool.disk.file_mode))
+        return path
+
     # -- settings --------------------------------------------------------------------------
+
+    @property
+    def settings_path(self) -> str:
+        """The path of `queue.toml`."""
+        return self.spool.layout.settings
+
+    @property
+    def last_good_settings(self) -> Settings:
+        """The settings as they were when `queue.toml` was last valid."""
+        return self.spool.settings.last_good
 
     @property
     def settings(self) -> Settings:
@@ -335,6 +448,12 @@ class Queue:
         self.spool.settings.unset(key, self.spool.disk)
 
     # -- inside ----------------------------------------------------------------------------
+
+    def _find(self, id: str, exact: bool) -> Place:
+        return self.spool.find_exactly(id) if exact else self.spool.find(id)
+
+    def _newest_attempt(self, place: Place) -> int:
+        return place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
 
     def _attempts(self, place: Place) -> int:
         try:
@@ -373,12 +492,3 @@ class Queue:
     def _retried(self, claim: Claim) -> tuple[Job, State]:
         now = clock.format_timestamp(clock.now())
         return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
-
-
-def _fresh(job: Job, now: float) -> Job:
-    """A record as it is submitted: what only queuectl writes is not taken from outside."""
-    stamp = clock.format_timestamp(now)
-    ours = {name: None for name in job_module.FIELDS if name not in SUBMITTER_FIELDS}
-    return job.evolve(
-        **{**ours, "id": job.id or layout.new_id(), "created_at": stamp, "updated_at": stamp}
-    )

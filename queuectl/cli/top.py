@@ -17,7 +17,7 @@ from queuectl.queue import Queue
 if TYPE_CHECKING:
     from queuectl.cli.top_terminal import Terminal
     from queuectl.cli.top_view import View
-    from queuectl.spool.watch import Wake
+    from queuectl.spool.watch import Watch
 
 LEAST_SECONDS = 0.25
 """Between two looks at the spool: events may come by the thousand."""
@@ -69,11 +69,11 @@ def _watch(queue: Queue) -> int | None:
 
     from queuectl.cli.top_terminal import Terminal
     from queuectl.cli.top_view import View
-    from queuectl.spool.watch import Wake
+    from queuectl.spool.watch import Watch
 
     logging.getLogger("queuectl").addHandler(logging.NullHandler())  # not across the screen
     paths = queue.spool.layout
-    wake = Wake([*paths.states.values(), paths.workers])
+    wake = Watch([*paths.states.values(), paths.workers])
     view = View(queue)
     try:
         wake.arm()
@@ -85,7 +85,7 @@ def _watch(queue: Queue) -> int | None:
         wake.close()
 
 
-def _run(view: View, wake: Wake, terminal: Terminal) -> None:
+def _run(view: View, wake: Watch, terminal: Terminal) -> None:
     from queuectl.cli.top_screen import draw
 
     pace = _Pace()

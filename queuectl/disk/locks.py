@@ -60,3 +60,17 @@ def locked(path: str, mode: int) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def is_locked(path: str) -> bool:
+    """Return whether a process holds a file's lock; False if the file is missing.
+
+    Raises OSError where that cannot be known.
+    """
+    try:
+        lock = try_lock(path)
+    except FileNotFoundError:
+        return False
+    if lock is not None:
+        os.close(lock)
+    return lock is None

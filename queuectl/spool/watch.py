@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Wake:
+class Watch:
     """A watch over some directories, with everything else that ends a wait.
 
     `wait` returns the paths at which something has arrived: in the directories `arrivals`, what
@@ -68,7 +68,7 @@ class Wake:
         from watchdog import events
 
         class Handler(events.FileSystemEventHandler):
-            def on_any_event(_, event: FileSystemEvent) -> None:  # noqa: N805 - self is Wake's
+            def on_any_event(_, event: FileSystemEvent) -> None:  # noqa: N805 - self is Watch's
                 self.notify(os.fsdecode(event.dest_path or event.src_path))
 
         created: list[type[FileSystemEvent]] = [events.FileCreatedEvent]

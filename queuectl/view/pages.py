@@ -152,6 +152,10 @@ class Browser:
         seen = (job_status(self._spool, self._place(entry)) for entry in shown)
         return Page([status for status in seen if status], len(candidates), number, pages)
 
+    def read(self, entry: Entry) -> bytes:
+        """Return the bytes of a listed file. Raises OSError, FileNotFoundError if it has moved."""
+        return read_regular(self._place(entry).path, MAX_RECORD_BYTES)[0]
+
     # -- inside, with the lock held ----------------------------------------------------------
 
     def _place(self, entry: Entry) -> Place:
@@ -210,8 +214,7 @@ class Browser:
 
     def _read(self, entry: Entry) -> _Digest:
         try:
-            data, _ = read_regular(self._place(entry).path, MAX_RECORD_BYTES)
-            record = _decode(data)
+            record = _decode(self.read(entry))
             created = clock.parse_timestamp(record.created_at) if record.created_at else None
         except (OSError, msgspec.DecodeError, RecursionError, InvalidInput):
             return _Digest(created=entry.changed / 1e9)

@@ -29,8 +29,8 @@ class JobStatus(Struct, frozen=True):
     """A job as it stands now.
 
     `job` is None if the file cannot be read as one. `problem` says why it was taken for none:
-    it is not valid, or not from somebody whose jobs are run. `worker`, `slot`, `pid`
-    and `started_at` are known while it runs.
+    it is not valid, or not from somebody whose jobs are run. `worker`, `slot`, `pid`,
+    `started_at` and `attempt` are known while it runs.
     """
 
     id: str
@@ -42,6 +42,7 @@ class JobStatus(Struct, frozen=True):
     slot: int | None = None
     pid: int | None = None
     started_at: str | None = None
+    attempt: int | None = None
 
     def to_json(self) -> msgspec.Raw:
         """Return it as one JSON object: the record, to the letter, with `id`, `state`, `path`."""
@@ -132,7 +133,12 @@ def job_status(spool: Lookup, place: Place) -> JobStatus | None:
         return status
     slot = slot_status(spool, place)
     return msgspec.structs.replace(
-        status, worker=place.worker, slot=slot.slot, pid=slot.pid, started_at=slot.started_at
+        status,
+        worker=place.worker,
+        slot=slot.slot,
+        pid=slot.pid,
+        started_at=slot.started_at,
+        attempt=place.attempt,
     )
 
 

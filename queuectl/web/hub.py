@@ -21,7 +21,7 @@ from queuectl import clock
 from queuectl.errors import QueuectlError
 from queuectl.queue import Queue
 from queuectl.record.job import State
-from queuectl.spool.watch import Wake
+from queuectl.spool.watch import Watch
 from queuectl.view.pages import Browser
 from queuectl.web.chores import Chores
 from queuectl.web.timeline import Timeline
@@ -89,7 +89,7 @@ class Hub:
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._pause = threading.Event()
-        self._wake: Wake | None = None
+        self._wake: Watch | None = None
         self._stirred = True
         self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
         chores.tell = self.notify
@@ -153,8 +153,8 @@ class Hub:
         return max(LEAST_PAUSE, took * _RELATIVE_PAUSE)
 
     @contextlib.contextmanager
-    def _watch(self) -> Iterator[Wake]:
-        wake = Wake(self._directories())
+    def _watch(self) -> Iterator[Watch]:
+        wake = Watch(self._directories())
         with self._lock:
             self._wake = wake
         try:
@@ -174,7 +174,7 @@ class Hub:
         claims = [paths.claims(name) for name in spool.claimants() if name in workers]
         return [paths.root, *paths.states.values(), paths.tmp, paths.workers, *claims]
 
-    def _look(self, wake: Wake) -> bool:
+    def _look(self, wake: Watch) -> bool:
         """Count and tell; whether to look again soon, for more than this look could read."""
         counts = self._browser.counts()
         for info in self._queue.spool.workers():

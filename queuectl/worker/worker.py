@@ -21,7 +21,7 @@ from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
 from queuectl.spool.holder import Holder
 from queuectl.spool.spool import Spool
-from queuectl.spool.watch import Wake
+from queuectl.spool.watch import Watch
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
@@ -67,7 +67,7 @@ class Worker:
         )
         self.tally = self._slots.tally
         paths = spool.layout
-        self._wake = Wake(
+        self._wake = Watch(
             [*(paths.states[state] for state in layout.WAITING), paths.workers],
             creations=[paths.claims(self.info.name)],
         )
@@ -83,6 +83,16 @@ class Worker:
             recovered=observer.recovered,
             heir=self._hooks,
         )
+
+    @property
+    def name(self) -> str:
+        """The worker's name, which no other worker has."""
+        return self.info.name
+
+    @property
+    def log_path(self) -> str:
+        """The path of its log, for a worker in the background."""
+        return self.spool.layout.worker(self.name, "log")
 
     # -- life ------------------------------------------------------------------------------
 

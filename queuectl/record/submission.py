@@ -1,0 +1,101 @@
+"""Jobs as they are submitted: JSON read from a stream, and what is filled in for a new job.
+
+The command line, the web page and the Python API all submit through this module, so that they take
+the same input and give the same errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from queuectl.clock import LONGEST_DURATION, format_timestamp
+from queuectl.errors import InvalidInput, InvalidJob, NotJson
+from queuectl.record.job import FIELDS, SUBMITTER_FIELDS, Job, build, decode
+
+NOTHING_READ = "nothing to enqueue: the input is empty"
+
+
+def read_jobs(
+    lines: Iterable[bytes], *, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Job]:
+    """Read jobs: one JSON object a line, one JSON array, or one object over many lines.
+
+    `lines` keep their line ends. `advance(n)` is called after each n bytes. Raises InvalidJob,
+    which names the line, or the item of the array, and NotJson for a single object that does not
+    parse.
+    """
+    numbered = enumerate(lines, 1)
+    number, first = next(((n, line) for n, line in numbered if line.strip()), (0, b""))
+    advance(len(first))
+    if not number:
+        raise InvalidJob(NOTHING_READ)
+    if first.lstrip().startswith(b"["):
+        yield from _decode_each("item", enumerate(_array(first, numbered, advance), 1))
+        return
+    try:
+        decode(first)
+    except NotJson:
+        rest = [line for _, line in numbered]
+        whole = b"".join([first, *rest])
+        with contextlib.suppress(NotJson):  # one object over many lines, as our own files are
+            yield decode(whole)
+            return
+        if not any(line.strip() for line in rest):
+            raise
+        numbered = enumerate(rest, number + 1)
+    except InvalidJob:
+        pass  # reported below, with its line
+    for n, line in chain([(number, first)], numbered):
+        if line.strip():
+            yield from _decode_each("line", [(n, line)])
+            advance(len(line))
+
+
+def job_from(fields: Mapping[str, Any], *, delay: float | None = None, now: float = 0.0) -> Job:
+    """Make a job from Python values, checked as a file would be.
+
+    With `delay`, in seconds from `now`, the job runs then. Raises InvalidInput, InvalidJob.
+    """
+    if delay is None:
+        return build(fields)
+    if fields.get("run_at") is not None:
+        raise InvalidInput("give delay or run_at, not both")
+    if not 0 <= delay <= LONGEST_DURATION:
+        raise InvalidInput(
+            f"delay must be a number of seconds from 0 to {LONGEST_DURATION:g}, not {delay}"
+        )
+    return build({**fields, "run_at": format_timestamp(now + delay)})
+
+
+def submitted(job: Job, job_id: str, now: float) -> Job:
+    """Return the record of a job submitted at a time, in seconds since the epoch.
+
+    Fields that only queuectl writes are not taken from the submitter.
+    """
+    stamp = format_timestamp(now)
+    ours = {name: None for name in FIELDS if name not in SUBMITTER_FIELDS}
+    return job.evolve(**{**ours, "id": job_id, "created_at": stamp, "updated_at": stamp})
+
+
+def _decode_each(what: str, pieces: Iterable[tuple[int, bytes]]) -> Iterator[Job]:
+    for number, piece in pieces:
+        try:
+            yield decode(piece)
+        except InvalidJob as error:
+            raise InvalidJob(f"{what} {number}: {error}; nothing is enqueued") from None
+
+
+def _array(
+    first: bytes, numbered: Iterable[tuple[int, bytes]], advance: Callable[[int], None]
+) -> list[bytes]:
+    rest = b"".join(line for _, line in numbered)
+    advance(len(rest))
+    try:
+        return [bytes(item) for item in msgspec.json.decode(first + rest, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidJob("not a JSON array; nothing is enqueued") from None
