@@ -17,7 +17,7 @@ _mine = threading.local()
 
 
 @contextlib.contextmanager
-def taken() -> Iterator[None]:
+def held() -> Iterator[None]:
     """Have the turn, once whoever has it lets go of it."""
     with _turn:
         _mine.is_taken = True
@@ -28,7 +28,7 @@ def taken() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def let_go() -> Iterator[None]:
+def released() -> Iterator[None]:
     """Let another have the turn meanwhile. A thread that does not have it just goes on."""
     if not getattr(_mine, "is_taken", False):
         yield

@@ -189,7 +189,7 @@ class Disk:
         if not self.sync:
             return
         try:
-            with slot_lock.let_go():
+            with slot_lock.released():
                 if _F_FULLFSYNC is not None:
                     fcntl.fcntl(fd, _F_FULLFSYNC)
                 else:
@@ -272,7 +272,7 @@ def _write_out(fd: int, path: str) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     whole = (ctypes.c_int64(0), ctypes.c_int64(0))  # from the start to the end
-    with slot_lock.let_go():
+    with slot_lock.released():
         failed = libc.sync_file_range(fd, *whole, _WAIT_WRITE_WAIT) != 0
     if failed:
         reason = os.strerror(ctypes.get_errno())

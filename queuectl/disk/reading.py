@@ -69,7 +69,7 @@ def has_writer(path: str) -> bool:
         os.close(fd)
 
 
-def stands(path: str) -> bool:
+def exists(path: str) -> bool:
     """Whether there is something at a path. Raises OSError where that cannot be known.
 
     os.path.lexists answers no to every error: a disk that fails would make jobs disappear.

@@ -93,7 +93,7 @@ def start(
         pid = ctypes.c_int()
         failure = errno.ENOENT
         for program in _programs(words[0], environment):
-            with slot_lock.let_go():
+            with slot_lock.released():
                 code = libc.posix_spawn(
                     ctypes.byref(pid), program, actions, _attributes(), arguments, variables
                 )

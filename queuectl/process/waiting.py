@@ -20,7 +20,7 @@ _LONGEST_POLL = 3600.0  # seconds; poll(2) takes an int of milliseconds, 24.8 da
 StopReason = Literal["cancelled", "interrupted"]
 
 
-class Control:
+class StopSwitch:
     """The ear of a slot's commands, one after the other: how other threads ask for their end."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Control:
         return self._reader
 
 
-def wait(command: Child, timeout: float | None, control: Control) -> Outcome | None:
+def wait(command: Child, timeout: float | None, control: StopSwitch) -> Outcome | None:
     """Wait for the command's own end without reaping it, or for a reason to end it."""
     deadline = None if timeout is None else clock.monotonic() + timeout
     ended = os.pidfd_open(command.pid) if hasattr(os, "pidfd_open") else None
@@ -70,7 +70,7 @@ def wait(command: Child, timeout: float | None, control: Control) -> Outcome | N
             if ended is None:
                 left = min(left or _NO_PATIENCE_SECONDS, _NO_PATIENCE_SECONDS)
             patience = _LONGEST_POLL if left is None else min(left, _LONGEST_POLL)
-            with slot_lock.let_go():
+            with slot_lock.released():
                 ready = {fd for fd, _ in poll.poll(patience * 1000 + 1)}
             if ended in ready or (ended is None and command.has_ended()):
                 return None

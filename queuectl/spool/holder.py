@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from queuectl import host
 from queuectl.disk.durable import discard
 from queuectl.disk.locks import make_locked, try_lock
-from queuectl.disk.reading import stands
+from queuectl.disk.reading import exists
 from queuectl.record.encoding import encode
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
@@ -38,7 +38,7 @@ class Holder:
             self.leave()
             raise
 
-    def stands(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether the lock is still ours for all to see: if not, others take us for dead."""
         path = self.spool.layout.worker(self.name, "lock")
         try:
@@ -74,7 +74,7 @@ def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
     for name in sorted(locks | claimants):
         path = spool.layout.worker(name, "lock")
         if name not in locks and not make_locks:
-            if os.path.isdir(spool.layout.claims(name)) and not stands(path):
+            if os.path.isdir(spool.layout.claims(name)) and not exists(path):
                 yield name
             continue
         try:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from queuectl.disk.durable import discard
-from queuectl.disk.reading import read_regular, stands
+from queuectl.disk.reading import exists, read_regular
 from queuectl.errors import InvalidJob
 from queuectl.record.encoding import encode
 from queuectl.record.ids import numbered
@@ -311,8 +311,8 @@ def _never_came(spool: Spool, dead: str, name: str) -> bool:
     with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
         marker = read(spool, dead, name)
         if marker.source is not None:
-            there = stands(spool.layout.in_root(marker.source))
-            return there and not stands(spool.layout.job("dead", marker.id))
+            there = exists(spool.layout.in_root(marker.source))
+            return there and not exists(spool.layout.job("dead", marker.id))
     return False
 
 

@@ -14,11 +14,11 @@ from queuectl.disk.reading import kind
 from queuectl.errors import IdTaken, SpoolUnusable
 from queuectl.record.ids import check_id
 from queuectl.record.job import Job
-from queuectl.spool.reader import Lookup
+from queuectl.spool.reader import Reader
 from queuectl.spool.settings_file import SettingsFile
 
 
-class Delivery(Lookup):
+class Delivery(Reader):
     """A spool that can be read and delivered into."""
 
     def __init__(self, root: str) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from queuectl import clock
 from queuectl.disk.locks import try_lock
-from queuectl.disk.reading import has_writer, read_regular, same_file, stands
+from queuectl.disk.reading import exists, has_writer, read_regular, same_file
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, Job, State, decode
@@ -64,7 +64,7 @@ class Unfit(Struct, frozen=True):
     being_written: bool
 
 
-class Lookup:
+class Reader:
     """The read side of a spool."""
 
     def __init__(self, root: str) -> None:
@@ -142,7 +142,7 @@ class Lookup:
         """Look for a job of exactly this id in states other than processing."""
         for state in states:
             path = self.layout.job(state, job_id)
-            if stands(path):
+            if exists(path):
                 yield Place(state, job_id, path)
 
     def superseded(self, place: ClaimedPlace, job: Job) -> bool:
@@ -287,7 +287,7 @@ class Lookup:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
             lock = self.layout.worker(name.removesuffix(".log"), "lock")
-            if name.endswith(".log") and not stands(lock):
+            if name.endswith(".log") and not exists(lock):
                 yield self.layout.in_workers(name)
 
     def entered(self, state: State) -> Iterator[tuple[int, str]]:

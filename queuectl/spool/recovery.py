@@ -15,7 +15,7 @@ import time
 
 from queuectl import clock, host
 from queuectl.disk.locks import try_lock
-from queuectl.disk.reading import stands
+from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
@@ -86,7 +86,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
     entry = Attempt(
         attempt=place.attempt,
-        outcome="cancelled" if stands(cancel) else "lost",
+        outcome="cancelled" if exists(cancel) else "lost",
         error="its worker died before the outcome was on disk",
         worker=place.worker,
         host=run.host if run else None,

@@ -18,7 +18,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from queuectl.disk.durable import Disk, discard, discard_tree
-from queuectl.disk.reading import same_file, stands
+from queuectl.disk.reading import exists, same_file
 from queuectl.errors import (
     ClaimLost,
     InvalidJob,
@@ -158,7 +158,7 @@ class Spool(Delivery):
         Returns the id, the path, the directories to commit, and the run files of that id that
         others have; None if the job is gone.
         """
-        if not stands(place.path):  # of several workers all but one find that, at each job
+        if not exists(place.path):  # of several workers all but one find that, at each job
             return None
         # A job that has been claimed before owns its id: only one fresh from pending/ yields.
         owners = UNCLAIMED if place.state in layout.FINISHED else UNCLAIMED[:-1]
@@ -168,7 +168,7 @@ class Spool(Delivery):
 
         def ours(job_id: str) -> Iterator[Place]:
             path = self.layout.claim(worker, job_id, attempt)
-            if stands(path):
+            if exists(path):
                 yield Place("processing", job_id, path)
 
         job_id = free_id(place.path, ours)
@@ -176,7 +176,7 @@ class Spool(Delivery):
         try:
             changed = self.disk.take(place.path, target)
         except FileNotFoundError:
-            if stands(place.path):
+            if exists(place.path):
                 raise SpoolUnusable(f"{os.path.dirname(target)} is gone") from None
             return None
         # What others hold is looked at only now: before, they could still have taken
@@ -217,7 +217,7 @@ class Spool(Delivery):
         are put there, and nothing may rely on the move until the caller has done so. Raises
         ClaimLost, NotDurable, OSError; if the claim still stands, settling may be tried again.
         """
-        if not stands(claim.path):
+        if not exists(claim.path):
             raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
         staged = self.stage(job)
         try:
@@ -326,7 +326,7 @@ def open_spool(root: str, *, create: bool) -> Spool:
         if not create:
             raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
         try:
-            if stands(root) and not os.path.isdir(root):
+            if exists(root) and not os.path.isdir(root):
                 raise FileExistsError
             if os.path.isdir(root) and os.listdir(root) and not any(map(os.path.exists, marks)):
                 raise SpoolUnusable(f"{root} is not a spool, and not empty: name another directory")
@@ -336,7 +336,7 @@ def open_spool(root: str, *, create: bool) -> Spool:
             raise SpoolUnusable(f"{root} is not a directory") from None
     spool = Spool(root)
     spool.make_directories()
-    if not stands(spool.layout.settings):
+    if not exists(spool.layout.settings):
         staged = spool.layout.staged()
         spool.disk.write(staged, template().encode())
         with contextlib.suppress(FileExistsError):

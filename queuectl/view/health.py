@@ -26,7 +26,7 @@ from queuectl.errors import InvalidInput, InvalidJob, QueuectlError, SpoolUnusab
 from queuectl.record.job import State
 from queuectl.record.settings import Settings
 from queuectl.spool import layout
-from queuectl.spool.reader import Lookup
+from queuectl.spool.reader import Reader
 from queuectl.spool.settings_file import SettingsFile
 from queuectl.view.status import WorkerStatus, worker_status
 
@@ -199,7 +199,7 @@ def observe(root: str, *, try_the_lock: bool = False) -> Snapshot:
     damage = list(_missing(paths))
     if damage:
         return Snapshot(spool=root, damage=damage, settings_problem=settings_problem)
-    spool = Lookup(root)
+    spool = Reader(root)
     oldest, upcoming = _waiting(spool, settings.quiet_period)
     return Snapshot(
         spool=root,
@@ -235,7 +235,7 @@ def _missing(paths: layout.Layout) -> Iterator[str]:
             yield f"{directory} is {kind(mode)}, not a directory"
 
 
-def _waiting(spool: Lookup, quiet_period: float) -> tuple[float | None, float | None]:
+def _waiting(spool: Reader, quiet_period: float) -> tuple[float | None, float | None]:
     """Return for how long the oldest due job has been due, and how long it is to the next.
 
     A job is due from its `run_at`, or from when its file was written if that is later. Beyond
@@ -254,7 +254,7 @@ def _waiting(spool: Lookup, quiet_period: float) -> tuple[float | None, float | 
     return max(due, default=None), min(later, default=None)
 
 
-def _dated(spool: Lookup, state: State) -> Iterator[tuple[float, str]]:
+def _dated(spool: Reader, state: State) -> Iterator[tuple[float, str]]:
     with os.scandir(spool.layout.states[state]) as entries:
         found = [entry for entry in entries if layout.is_job_name(entry.name)]
     if len(found) > MOST_STATS:
@@ -264,7 +264,7 @@ def _dated(spool: Lookup, state: State) -> Iterator[tuple[float, str]]:
             yield entry.stat(follow_symlinks=False).st_mtime, entry.path
 
 
-def _due_at(spool: Lookup, path: str, mtime: float, quiet_period: float) -> float | None:
+def _due_at(spool: Reader, path: str, mtime: float, quiet_period: float) -> float | None:
     """Return when a waiting file became, or becomes, a worker's to take; None if it is gone."""
     try:
         job, _ = spool.read(path)
@@ -275,7 +275,7 @@ def _due_at(spool: Lookup, path: str, mtime: float, quiet_period: float) -> floa
     return max(mtime, clock.parse_timestamp(job.run_at)) if job.run_at else mtime
 
 
-def _abandoned(spool: Lookup) -> int:
+def _abandoned(spool: Reader) -> int:
     """Count the claims of the dead. Only once a holder is known to be dead do its claims stay."""
     return sum(
         sum(1 for _ in spool.claims(name))
@@ -284,7 +284,7 @@ def _abandoned(spool: Lookup) -> int:
     )
 
 
-def _lives(spool: Lookup, name: str) -> bool:
+def _lives(spool: Reader, name: str) -> bool:
     try:
         lock = try_lock(spool.layout.worker(name, "lock"))
     except FileNotFoundError:
@@ -294,7 +294,7 @@ def _lives(spool: Lookup, name: str) -> bool:
     return lock is None
 
 
-def _two_places(spool: Lookup) -> Iterator[str]:
+def _two_places(spool: Reader) -> Iterator[str]:
     """Name the jobs that stand in two states, `pending` apart: there an id may be another's."""
     few = [place.id for place in spool.claims()]
     few += [layout.stem(name) for state in ("failed", "dead") for name in spool.names(state)]

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from queuectl.errors import NoSuchJob
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Lookup
+from queuectl.spool.reader import ClaimedPlace, Reader
 from queuectl.view.status import job_status
 
 CHUNK_BYTES = 65536
@@ -24,7 +24,7 @@ class Output(Struct, frozen=True):
     data: bytes
 
 
-def follow(spool: Lookup, job_id: str, first: int) -> Iterator[Output]:
+def follow(spool: Reader, job_id: str, first: int) -> Iterator[Output]:
     """Yield a job's output from attempt `first` on, as it comes, until the job has ended.
 
     An attempt's start is told by a piece without data. A job that waits, for its first attempt
@@ -54,7 +54,7 @@ def read(path: str, offset: int = 0) -> Iterator[bytes]:
         return
 
 
-def _follow_attempt(spool: Lookup, job_id: str, attempt: int) -> Iterator[Output]:
+def _follow_attempt(spool: Reader, job_id: str, attempt: int) -> Iterator[Output]:
     path, offset = spool.layout.log(job_id, attempt), 0
     while True:
         newest, running, _ = _progress(spool, job_id)
@@ -67,7 +67,7 @@ def _follow_attempt(spool: Lookup, job_id: str, attempt: int) -> Iterator[Output
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _progress(spool: Lookup, job_id: str) -> tuple[int, bool, bool]:
+def _progress(spool: Reader, job_id: str) -> tuple[int, bool, bool]:
     """Return a job's newest attempt, whether it is running, and whether the job has ended."""
     for _ in range(3):
         place = spool.find_exactly(job_id)

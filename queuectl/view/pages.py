@@ -27,7 +27,7 @@ from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidInput
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, State
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Lookup, Place
+from queuectl.spool.reader import ClaimedPlace, Place, Reader
 from queuectl.view.status import JobStatus, job_status
 
 Sort = Literal["changed", "created", "id", "priority", "attempts"]
@@ -109,7 +109,7 @@ class _Listing:
 class Browser:
     """Pages over a spool's jobs, for many readers at once."""
 
-    def __init__(self, spool: Lookup) -> None:
+    def __init__(self, spool: Reader) -> None:
         self._spool = spool
         self._lock = threading.Lock()
         self._listings: dict[State, _Listing] = {

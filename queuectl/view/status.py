@@ -18,7 +18,7 @@ from queuectl.record.ids import is_id
 from queuectl.record.job import Job, State
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Lookup, Place
+from queuectl.spool.reader import ClaimedPlace, Place, Reader
 
 MAX_REASON_BYTES = 4096
 MAX_DIGITS = 4000
@@ -99,7 +99,7 @@ def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < MAX_DIGITS else float(digits)
 
 
-def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]:
+def newest(spool: Reader, state: State, limit: int | None = None) -> list[Place]:
     """List the jobs of a state, last changed first; all of them, or the first `limit`."""
     if state == "processing":
         claims: list[Place] = [*spool.claims()]
@@ -119,7 +119,7 @@ def newest(spool: Lookup, state: State, limit: int | None = None) -> list[Place]
     return [Place(state, layout.stem(name), spool.layout.entry(state, name)) for _, name in first]
 
 
-def job_status(spool: Lookup, place: Place) -> JobStatus | None:
+def job_status(spool: Reader, place: Place) -> JobStatus | None:
     """Read a job where it was just seen; None if it has moved on."""
     job, problem = None, _reason(spool, place)
     try:
@@ -142,7 +142,7 @@ def job_status(spool: Lookup, place: Place) -> JobStatus | None:
     )
 
 
-def slot_status(spool: Lookup, place: ClaimedPlace) -> SlotStatus:
+def slot_status(spool: Reader, place: ClaimedPlace) -> SlotStatus:
     """Tell what runs under a claim."""
     run = spool.read_run(place)
     if run is None:
@@ -150,7 +150,7 @@ def slot_status(spool: Lookup, place: ClaimedPlace) -> SlotStatus:
     return SlotStatus(run.slot, place.id, place.attempt, run.pid, run.started_at)
 
 
-def worker_status(spool: Lookup, info: WorkerInfo) -> WorkerStatus:
+def worker_status(spool: Reader, info: WorkerInfo) -> WorkerStatus:
     """Tell what a worker is doing, and whether it lives: whether it holds its lock."""
     alive = False
     with contextlib.suppress(FileNotFoundError):
@@ -163,7 +163,7 @@ def worker_status(spool: Lookup, info: WorkerInfo) -> WorkerStatus:
     return WorkerStatus(info.name, info.host, info.pid, info.slots, info.started_at, alive, running)
 
 
-def _reason(spool: Lookup, place: Place) -> str | None:
+def _reason(spool: Reader, place: Place) -> str | None:
     if place.state == "dead" and is_id(place.id):
         with contextlib.suppress(OSError):
             data, _ = read_regular(spool.layout.reason(place.id), MAX_REASON_BYTES)

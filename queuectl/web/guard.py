@@ -35,7 +35,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
+    "Cache-StopSwitch": "no-store",
 }
 MACHINES = ("/healthz", "/metrics")
 """What programs ask: a token in the address lets them in at once, for they follow no page on."""

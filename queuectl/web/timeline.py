@@ -18,7 +18,7 @@ from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidInput
 from queuectl.record.job import MAX_RECORD_BYTES
 from queuectl.spool import layout
-from queuectl.spool.reader import Lookup
+from queuectl.spool.reader import Reader
 from queuectl.view.pages import Entry
 
 SPANS: dict[str, tuple[int, int]] = {"5m": (300, 5), "1h": (3600, 60), "24h": (86400, 1800)}
@@ -53,7 +53,7 @@ _decode = msgspec.json.Decoder(_Past).decode
 class Timeline:
     """Attempts completed and failed, and jobs that died, counted by time."""
 
-    def __init__(self, spool: Lookup) -> None:
+    def __init__(self, spool: Reader) -> None:
         self._spool = spool
         self._lock = threading.Lock()
         self._grains: dict[int, list[int]] = {}

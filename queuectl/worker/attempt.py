@@ -24,7 +24,7 @@ from queuectl.disk.locks import make_locked
 from queuectl.disk.reading import kind
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import Control, wait
+from queuectl.process.waiting import StopSwitch, wait
 from queuectl.record.encoding import encode
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import conclude
@@ -44,7 +44,7 @@ def run(
     claim: Claim,
     slot: int,
     settings: Settings,
-    control: Control,
+    control: StopSwitch,
     environment: Mapping[bytes, bytes] = os.environb,
 ) -> Attempt:
     """Run a claimed job's command and return the history entry of its attempt.
@@ -86,7 +86,7 @@ def _run(
     claim: Claim,
     slot: int,
     settings: Settings,
-    control: Control,
+    control: StopSwitch,
     environment: Mapping[bytes, bytes],
     entry: Attempt,
     log: int,
@@ -119,7 +119,7 @@ def _run(
     if asked or command.has_failed():
         # The leader is not reaped yet, so its group's number cannot be another's.
         marks = survivors.Marks(mark, survivors.identity(run_path), group=command.pid)
-        with slot_lock.let_go():
+        with slot_lock.released():
             survivors.end(marks, settings.kill_grace, pause=time.sleep)
     return conclude(entry, asked, command.reap(), timeout)
 

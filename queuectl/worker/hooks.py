@@ -23,14 +23,14 @@ from queuectl.disk.durable import create, discard
 from queuectl.errors import QueuectlError
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import Control, wait
+from queuectl.process.waiting import StopSwitch, wait
 from queuectl.record.job import Attempt, Job, Outcome, State
 from queuectl.record.outcome import conclude
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.hook_markers import VARIABLES, Marker
 from queuectl.spool.spool import Claim, Spool
-from queuectl.worker.pauses import Trouble
+from queuectl.worker.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class Hooks:
         self._lock = threading.Lock()
         self._due: deque[str] = deque()
         self._idle_due: str | None = None
-        self._running: dict[threading.Thread, Control] = {}
-        self._trouble = Trouble()
+        self._running: dict[threading.Thread, StopSwitch] = {}
+        self._trouble = Pauses()
 
     # -- events ----------------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Hooks:
             self._due.extend(names)
             for _ in range(min(len(names), self._limit - len(self._running))):
                 thread = threading.Thread(target=self._work, name="hook")
-                self._running[thread] = Control()
+                self._running[thread] = StopSwitch()
                 thread.start()
 
     def _work(self) -> None:
@@ -153,7 +153,7 @@ class Hooks:
 
     # -- one hook --------------------------------------------------------------------------
 
-    def _attend(self, name: str, control: Control) -> None:
+    def _attend(self, name: str, control: StopSwitch) -> None:
         """Run a hook, however long the disk refuses, or until it is left to recovery."""
         me = threading.get_ident()
         while not self._trouble.given_up.is_set():
@@ -168,7 +168,7 @@ class Hooks:
                 self._trouble.is_over(me)
                 return
 
-    def _perform(self, name: str, control: Control) -> None:
+    def _perform(self, name: str, control: StopSwitch) -> None:
         settings = self._spool.settings.last_good
         try:
             marker = hook_markers.read(self._spool, self.worker, name)
@@ -191,7 +191,7 @@ class Hooks:
         hook_markers.remove(self._spool, self.worker, name)
 
     def _run(
-        self, command: str, marker: Marker, name: str, settings: Settings, control: Control
+        self, command: str, marker: Marker, name: str, settings: Settings, control: StopSwitch
     ) -> str | None:
         """Run a hook's command to its end; return what went wrong, in one line."""
         environment = self._environment(marker, name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from queuectl import clock
-from queuectl.disk.reading import stands
+from queuectl.disk.reading import exists
 from queuectl.errors import QueuectlError
 from queuectl.record.job import State
 from queuectl.spool import layout
@@ -58,7 +58,7 @@ class Intake:
             kept = self.spool.reject(path, sight.reason, seen=sight)
             moved = kept is not None
         except (OSError, QueuectlError):
-            moved = not stands(path)  # all but the last steps were done
+            moved = not exists(path)  # all but the last steps were done
             raise
         finally:
             if moved:

@@ -17,7 +17,7 @@ LONGEST_PAUSE = 10.0
 """Seconds between tries: doubled from the first to the longest."""
 
 
-class Trouble:
+class Pauses:
     """The trouble of a worker's slots, each known by its number."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Trouble:
             self._troubled.add(slot)
             self._none.clear()
         log.error("%s; trying again in %g s", why, seconds)
-        with slot_lock.let_go():
+        with slot_lock.released():
             self.given_up.wait(seconds)
         with self._lock:
             self._troubled.discard(slot)

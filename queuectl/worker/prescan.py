@@ -19,7 +19,7 @@ from itertools import islice
 import msgspec
 
 from queuectl.errors import QueuectlError
-from queuectl.spool.reader import Lookup, Ready
+from queuectl.spool.reader import Reader, Ready
 from queuectl.worker.backlog import Waiting
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def can_be_sent() -> bool:
     return bool(sys.executable) and not hasattr(sys, "frozen")
 
 
-def scout(spool: Lookup) -> Iterator[list[Waiting]]:
+def scout(spool: Reader) -> Iterator[list[Waiting]]:
     """Tell of the jobs in `pending/`, batch by batch, as they are read."""
     trust = "all" if spool.trusted_owners is None else "owners"
     try:
@@ -60,7 +60,7 @@ def scout(spool: Lookup) -> Iterator[list[Waiting]]:
         process.wait()
 
 
-def _jobs(spool: Lookup) -> Iterator[Waiting]:
+def _jobs(spool: Reader) -> Iterator[Waiting]:
     for name in spool.names("pending"):
         with contextlib.suppress(OSError, QueuectlError):
             seen = spool.look("pending", name)
@@ -71,7 +71,7 @@ def _jobs(spool: Lookup) -> Iterator[Waiting]:
 def main(root: str, trust: str) -> None:
     """Write what waits in `pending/` to standard output, a batch a line."""
     os.nice(_NICENESS)
-    spool = Lookup(root)
+    spool = Reader(root)
     if trust == "all":
         spool.trusted_owners = None
     jobs = _jobs(spool)

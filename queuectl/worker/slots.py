@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from queuectl import clock, slot_lock
 from queuectl.disk.durable import discard
-from queuectl.disk.reading import stands
+from queuectl.disk.reading import exists
 from queuectl.errors import (
     ClaimLost,
     InvalidJob,
@@ -23,7 +23,7 @@ from queuectl.errors import (
     SpoolUnusable,
     StillRuns,
 )
-from queuectl.process.waiting import Control
+from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
 from queuectl.record.job import Attempt, State
 from queuectl.record.settings import Settings
@@ -33,7 +33,7 @@ from queuectl.view.observer import Observer
 from queuectl.worker import attempt
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.intake import Intake
-from queuectl.worker.pauses import Trouble
+from queuectl.worker.pauses import Pauses
 from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -84,11 +84,11 @@ class Slots:
         self._released = released
         self._failed = failed
         self._lock = threading.Lock()
-        self._controls: dict[int, Control] = {}
-        self._running: dict[int, tuple[Claim, Control]] = {}  # by slot
+        self._controls: dict[int, StopSwitch] = {}
+        self._running: dict[int, tuple[Claim, StopSwitch]] = {}  # by slot
         self._claiming: dict[int, str] = {}  # by slot, the id
         self._stopping = False
-        self._trouble = Trouble()
+        self._trouble = Pauses()
         self._environment = dict(os.environb)  # as it is now: reading it costs as much as a fork
 
     def threads(self, may_start: threading.Event) -> list[threading.Thread]:
@@ -130,7 +130,7 @@ class Slots:
         be made at once.
         """
         settled: Settled | None = None
-        self._controls[number] = Control()
+        self._controls[number] = StopSwitch()
         try:
             may_start.wait(SCAN_PATIENCE)
             while True:
@@ -141,7 +141,7 @@ class Slots:
                 elif entry is None:
                     return
                 self._trouble.wait_for_none()
-                with slot_lock.taken():
+                with slot_lock.held():
                     claim = None
                     while entry and not self._stopping:
                         claim = self._claim(number, *entry, settled)
@@ -299,7 +299,7 @@ class Slots:
 
     def _has_moved(self, claim: Claim) -> bool:
         with contextlib.suppress(OSError):
-            return not stands(claim.path)
+            return not exists(claim.path)
         return False
 
     def _is_cancelled(self, claim: Claim) -> bool:

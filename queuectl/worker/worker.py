@@ -221,7 +221,7 @@ class Worker:
 
     def _each_round(self) -> bool:
         """See to what an event may have failed to tell; return whether the watch is whole."""
-        if not self._holder.stands():
+        if not self._holder.is_valid():
             lock = self.spool.layout.worker(self.info.name, "lock")
             raise SpoolUnusable(f"{lock} is gone: others take this worker for dead")
         self._slots.settings()

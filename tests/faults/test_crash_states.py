@@ -25,7 +25,7 @@ from faults.harness.sweep import Bench
 from queuectl import Queue
 from queuectl.disk import durable, filesystem
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Lookup, Ready
+from queuectl.spool.reader import Reader, Ready
 from queuectl.spool.spool import open_spool
 
 pytestmark = [
@@ -187,7 +187,7 @@ def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
     return [os.path.dirname(source), os.path.dirname(target)]
 
 
-def _never_superseded(spool: Lookup, place: object, job: object) -> bool:
+def _never_superseded(spool: Reader, place: object, job: object) -> bool:
     return False
 
 
@@ -201,7 +201,7 @@ def _never_superseded(spool: Lookup, place: object, job: object) -> bool:
         (durable.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
         (durable.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
         (durable.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
-        (Lookup, "superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
+        (Reader, "superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
 )  # fmt: skip

@@ -25,7 +25,7 @@ from queuectl.record import retry
 from queuectl.record.job import FIELDS, Job, State, decode
 from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Lookup, Ready, Unfit
+from queuectl.spool.reader import Reader, Ready, Unfit
 from queuectl.spool.recovery import recover
 
 pytestmark = pytest.mark.timeout(600)
@@ -383,7 +383,7 @@ def _only_known_fields(job: Job) -> bytes:
         pytest.param(durable, "_rename_exclusive", os.rename, id="a rename that overwrites"),
         pytest.param(retry, "counts", lambda _: True, id="every outcome counts"),
         pytest.param(Job, "encode", _only_known_fields, id="unknown fields are dropped"),
-        pytest.param(Lookup, "superseded", lambda *_: True, id="recovery drops a claim"),
+        pytest.param(Reader, "superseded", lambda *_: True, id="recovery drops a claim"),
     ],
 )
 def test_a_mistake_is_caught(

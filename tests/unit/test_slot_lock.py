@@ -11,7 +11,7 @@ DEADLINE = 20.0
 
 def _in_thread(inside: threading.Event, may_end: threading.Event) -> threading.Thread:
     def work() -> None:
-        with slot_lock.taken():
+        with slot_lock.held():
             inside.set()
             may_end.wait(DEADLINE)
 
@@ -22,7 +22,7 @@ def _in_thread(inside: threading.Event, may_end: threading.Event) -> threading.T
 
 def test_no_two_threads_have_the_turn() -> None:
     inside, may_end = threading.Event(), threading.Event()
-    with slot_lock.taken():
+    with slot_lock.held():
         other = _in_thread(inside, may_end)
         assert not inside.wait(0.05)
     assert inside.wait(DEADLINE)
@@ -32,9 +32,9 @@ def test_no_two_threads_have_the_turn() -> None:
 
 def test_whoever_waits_lets_another_have_it_and_has_it_again() -> None:
     inside, may_end = threading.Event(), threading.Event()
-    with slot_lock.taken():
+    with slot_lock.held():
         other = _in_thread(inside, may_end)
-        with slot_lock.let_go():
+        with slot_lock.released():
             assert inside.wait(DEADLINE)
             may_end.set()
         other.join()
@@ -44,11 +44,11 @@ def test_whoever_waits_lets_another_have_it_and_has_it_again() -> None:
 
 
 def test_a_thread_without_the_turn_just_goes_on() -> None:
-    with slot_lock.taken():
+    with slot_lock.held():
         done = threading.Event()
 
         def work() -> None:
-            with slot_lock.let_go():
+            with slot_lock.released():
                 done.set()
 
         thread = threading.Thread(target=work)
@@ -59,9 +59,9 @@ def test_a_thread_without_the_turn_just_goes_on() -> None:
 
 def test_an_error_while_it_waits_leaves_the_turn_free() -> None:
     try:
-        with slot_lock.taken(), slot_lock.let_go():
+        with slot_lock.held(), slot_lock.released():
             raise OSError
     except OSError:
         pass
-    with slot_lock.taken():
+    with slot_lock.held():
         pass

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from faults.harness.invariants import PAYLOAD, recover_until
 
 from queuectl import Queue, clock
-from queuectl.process.waiting import Control
+from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, Outcome, decode
 from queuectl.record.running import WorkerInfo
@@ -143,7 +143,7 @@ def _run_it(root: Path, ack: Ack) -> None:
     spool = _open(root)
     with Holder(spool) as holder:
         taken = claim(spool, holder.name, "waits")
-        entry = attempt.run(spool, taken, 1, Settings(), Control())
+        entry = attempt.run(spool, taken, 1, Settings(), StopSwitch())
         settle(spool, taken, entry.outcome)
         os.unlink(spool.layout.claim(taken.worker, taken.id, taken.attempt, "run"))
     ack("settled")
@@ -241,7 +241,7 @@ class InlineHooks(Hooks):
     """Hooks that are run by whoever says that their event has happened, so that strace sees it."""
 
     def _add(self, names: list[str]) -> None:
-        control = Control()
+        control = StopSwitch()
         for name in names:
             self._attend(name, control)
         control.close()
@@ -268,7 +268,7 @@ def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
         slots = Slots(
             holder.name, 1, intake, hooks, NO_OBSERVER, released=_nothing, failed=lambda _: None
         )
-        slots._controls[1] = Control()
+        slots._controls[1] = StopSwitch()
         taken = slots._claim(1, "pending", "waits.json", Seen("waits", 0), None)
         settled = slots._perform(1, taken) if taken else None
         if settled is None:
