@@ -26,8 +26,10 @@ from queuectl.record.job import Attempt, Job, State, build
 from queuectl.record.settings import Settings, describe, setting_named
 from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Place
-from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.spool.places import FINISHED, Claim, ClaimedPlace, Place
+from queuectl.spool.publish import publish, publish_many
+from queuectl.spool.purge import purge
+from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.output import Output
@@ -131,7 +133,7 @@ class Queue:
     def submit(self, job: Job) -> str:
         """Enqueue a job record as it is; for programs that have it as JSON. See `enqueue`."""
         record = submission.submitted(job, job.id or layout.new_id(), clock.now())
-        return self.spool.publish(record, unique=job.id is not None)
+        return publish(self.spool, record, unique=job.id is not None)
 
     def submit_many(
         self, jobs: Iterable[Job], *, progress: Callable[[int], None] | None = None
@@ -148,7 +150,7 @@ class Queue:
                 if progress is not None:
                     progress(number + 1)
 
-        return self.spool.publish_many(fresh())
+        return publish_many(self.spool, fresh())
 
     def _built(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
         for number, fields in enumerate(jobs, 1):
@@ -166,9 +168,9 @@ class Queue:
         """
         place = self._find(id, exact)
         for _ in range(5):
-            if status := job_status(self.spool, place):
+            if status := job_status(self.spool.reader, place):
                 return status
-            place = self.spool.find_exactly(place.id)
+            place = self.spool.reader.find_exactly(place.id)
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
     def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
@@ -177,17 +179,19 @@ class Queue:
         for each in (state,) if state else LISTING_ORDER:
             left = None if limit is None else limit - len(found)
             if left is None or left > 0:
-                seen = (job_status(self.spool, p) for p in newest(self.spool, each, left))
+                seen = (
+                    job_status(self.spool.reader, p) for p in newest(self.spool.reader, each, left)
+                )
                 found.extend(status for status in seen if status is not None)
         return found
 
     def status(self) -> QueueStatus:
         """Return the numbers of jobs by state, and the workers."""
-        return QueueStatus(self.path, self.spool.counts(), self.workers())
+        return QueueStatus(self.path, self.spool.reader.counts(), self.workers())
 
     def workers(self) -> builtins.list[WorkerStatus]:
         """Return the workers, with what each of their slots is running."""
-        return [worker_status(self.spool, info) for info in self.spool.workers()]
+        return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
         """Return the path of an attempt's output, the newest attempt's if none is given.
@@ -207,7 +211,7 @@ class Queue:
 
         The id is exact. Raises NoSuchJob.
         """
-        return self._newest_attempt(self.spool.find_exactly(id))
+        return self._newest_attempt(self.spool.reader.find_exactly(id))
 
     def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
         """Yield an attempt's output from an offset on; nothing if there is no log. Raises OSError.
@@ -222,20 +226,20 @@ class Queue:
         An attempt's start is told by a piece without data. The id is exact. Raises NoSuchJob if
         the job is removed.
         """
-        return output.follow(self.spool, id, first)
+        return output.follow(self.spool.reader, id, first)
 
     def ids(self, state: State) -> builtins.list[str]:
         """Return the ids of the jobs of a state, last changed first."""
-        return [place.id for place in newest(self.spool, state)]
+        return [place.id for place in newest(self.spool.reader, state)]
 
     def running(self, limit: int | None = None) -> builtins.list[JobStatus]:
         """Return the jobs that workers hold, at most `limit`."""
-        places = islice(self.spool.claims(), limit)
-        return [status for place in places if (status := job_status(self.spool, place))]
+        places = islice(self.spool.reader.claims(), limit)
+        return [status for place in places if (status := job_status(self.spool.reader, place))]
 
     def browser(self) -> Browser:
         """Return a Browser, which remembers the listings of its jobs from page to page."""
-        return Browser(self.spool)
+        return Browser(self.spool.reader)
 
     def watch(self, *, everything: bool = False) -> Watch:
         """Return a watch over what changes the jobs' states and the workers; `arm` starts it.
@@ -249,8 +253,8 @@ class Queue:
         if everything:
             # Not of commands: whoever retries or cancels a job holds it for a moment, in a
             # directory that may be gone before it is watched.
-            workers = {info.name for info in self.spool.workers()}
-            claims = [paths.claims(n) for n in self.spool.claimants() if n in workers]
+            workers = {info.name for info in self.spool.reader.workers()}
+            claims = [paths.claims(n) for n in self.spool.reader.claimants() if n in workers]
             directories = [paths.root, *directories, paths.tmp, *claims]
         return Watch(directories)
 
@@ -275,16 +279,16 @@ class Queue:
         from queuectl.spool.watch import Watch
 
         deadline = None if timeout is None else clock.monotonic() + timeout
-        places = [self.spool.find(text) for text in ids]
+        places = [self.spool.reader.find(text) for text in ids]
         ended: dict[str, State] = {}
-        wake = Watch([self.spool.layout.states[state] for state in layout.FINISHED])
+        wake = Watch([self.spool.layout.states[state] for state in FINISHED])
         try:
             wake.arm()
             while True:
                 for place in places:
                     if place.id not in ended:
-                        state = self.spool.find_exactly(place.id).state
-                        if state in layout.FINISHED:
+                        state = self.spool.reader.find_exactly(place.id).state
+                        if state in FINISHED:
                             ended[place.id] = state
                 if progress is not None:
                     progress(len(ended))
@@ -310,8 +314,8 @@ class Queue:
         """
         job_id = self._find(id, exact).id
         for _ in range(50):
-            place = self.spool.find_exactly(job_id)
-            if place.state in layout.FINISHED:
+            place = self.spool.reader.find_exactly(job_id)
+            if place.state in FINISHED:
                 raise WrongState(f"job {place.id} is {place.state} already")
             if not isinstance(place, ClaimedPlace):
                 if self._change(place, self._cancelled):
@@ -363,7 +367,7 @@ class Queue:
 
     def removing(self, state: State, older_than: float = 0.0) -> Iterator[int]:
         """Do what `purge` does in small steps: yield how many jobs each step has removed."""
-        if state not in layout.FINISHED:
+        if state not in FINISHED:
             raise WrongState(
                 f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
             )
@@ -371,8 +375,8 @@ class Queue:
 
     def _removing(self, state: State, older_than: float) -> Iterator[int]:
         try:
-            for place in self.spool.older(state, older_than):
-                yield self.spool.purge([place])
+            for place in self.spool.reader.older(state, older_than):
+                yield purge(self.spool, [place])
         finally:
             self.spool.disk.commit(self.spool.layout.states[state])
 
@@ -450,14 +454,14 @@ class Queue:
     # -- inside ----------------------------------------------------------------------------
 
     def _find(self, id: str, exact: bool) -> Place:
-        return self.spool.find_exactly(id) if exact else self.spool.find(id)
+        return self.spool.reader.find_exactly(id) if exact else self.spool.reader.find(id)
 
     def _newest_attempt(self, place: Place) -> int:
         return place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
 
     def _attempts(self, place: Place) -> int:
         try:
-            return len(self.spool.read(place.path)[0].history)
+            return len(self.spool.reader.read(place.path)[0].history)
         except (InvalidJob, OSError):
             return 0
 
@@ -466,11 +470,13 @@ class Queue:
         from queuectl.spool.holder import Holder
 
         with Holder(self.spool) as holder:
-            claim = self.spool.hold(holder.name, place)
+            claim = self.spool.claims.hold(holder.name, place)
             if claim is None:
                 return None
             record, target = change(claim)
-            return self.spool.settle(claim, record, target)
+            moved = self.spool.claims.settle(claim, record, target)
+            self.spool.disk.commit(*moved.owed)
+            return moved.id
 
     def _ask_to_cancel(self, place: ClaimedPlace) -> None:
         path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")

@@ -93,7 +93,7 @@ def work() -> Callable[..., Worker]:
 
         def leave() -> None:
             worker.stop_now()
-            worker._wake.notify()
+            worker._watch.notify()
 
         def play() -> None:
             try:

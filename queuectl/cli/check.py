@@ -32,7 +32,7 @@ def check(
     """
     queue = shared.open_queue(context, spool)
     findings = checking.check(queue.spool, repair=repair)
-    left = [finding for finding in findings if not finding.mended]
+    left = [finding for finding in findings if not finding.repaired]
     if as_json:
         print_json(findings)
     else:
@@ -56,6 +56,6 @@ def check(
 def _fate(finding: checking.Finding) -> str:
     if finding.failure:
         return f"could not be mended: {finding.failure}"
-    if finding.mended:
+    if finding.repaired:
         return f"mended: {finding.remedy}"
     return f"remedy: {finding.remedy}" if finding.remedy else "left as it is: yours to decide"

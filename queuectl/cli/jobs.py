@@ -205,7 +205,7 @@ def logs(
     if follow:
         status = queue.get(job_id)
         newest = len(status.job.history) + (status.state == "processing") if status.job else 0
-        for piece in output.follow(queue.spool, status.id, attempt or max(newest, 1)):
+        for piece in output.follow(queue.spool.reader, status.id, attempt or max(newest, 1)):
             if not piece.data:
                 note(styled(f"==> {status.id} attempt {piece.attempt} <==", "dim", sys.stderr))
             sys.stdout.buffer.write(piece.data)

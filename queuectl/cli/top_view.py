@@ -15,7 +15,7 @@ from queuectl import clock
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.queue import LISTING_ORDER, Queue
 from queuectl.record.job import State
-from queuectl.spool import layout
+from queuectl.spool.places import FINISHED
 from queuectl.view import output
 from queuectl.view.pages import Browser, Page, Query
 from queuectl.view.status import WorkerStatus
@@ -92,7 +92,7 @@ class View:
         self.throughput = Throughput()
         self.log: Log | None = None
         self.asked = ""
-        self._browser = Browser(queue.spool)
+        self._browser = Browser(queue.spool.reader)
         self._selected = ""
 
     # -- look ------------------------------------------------------------------------------
@@ -282,16 +282,16 @@ class View:
             self.message = f"{error.filename or self.queue.path}: {error.strerror or error}"
 
     def _retry(self) -> str:
-        job_id = self.queue.spool.find_exactly(self._selected).id  # not one that begins so
+        job_id = self.queue.spool.reader.find_exactly(self._selected).id  # not one that begins so
         return f"{self.queue.retry(job_id)} waits again"
 
     def _cancel(self) -> str:
-        self.queue.spool.find_exactly(self.asked)
-        ended = self.queue.cancel(self.asked) in layout.FINISHED
+        self.queue.spool.reader.find_exactly(self.asked)
+        ended = self.queue.cancel(self.asked) in FINISHED
         return f"{self.asked} {'cancelled' if ended else 'is being ended by its worker'}"
 
     def _open_log(self) -> str:
-        job_id = self.queue.spool.find_exactly(self._selected).id
+        job_id = self.queue.spool.reader.find_exactly(self._selected).id
         self.log = Log(job_id, self.queue.log_path(job_id))
         self._go("log")
         return ""

@@ -128,8 +128,20 @@ class Disk:
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
-        """Put a written file in the place of an older one; `commit` makes it last."""
-        os.rename(staged, target)
+        """Put a written file in the place of an older one; `commit` makes it durable.
+
+        On failure the written file is discarded.
+        """
+        try:
+            os.rename(staged, target)
+        except BaseException:
+            discard(staged)
+            raise
+
+    def overwrite(self, path: str, data: bytes, *, staged: str) -> None:
+        """Write a file whole or not at all, over an older one; `commit` makes it durable."""
+        self.write(staged, data)
+        self.replace(staged, path)
 
     def remove(self, path: str) -> None:
         """Remove a file for good; one that is gone already is no error."""

@@ -1,4 +1,8 @@
-"""Who holds claims: each holder keeps a lock for life."""
+"""Who holds claims: a process that keeps the lock on `workers/NAME.lock` for life.
+
+The kernel releases the lock when the process ends, however it ends. Whoever can take the lock knows
+that the holder is dead: no pid, clock or heartbeat decides it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ class Holder:
             raise
 
     def is_valid(self) -> bool:
-        """Whether the lock is still ours for all to see: if not, others take us for dead."""
+        """Whether the lock file still has its name: if not, others take this holder for dead."""
         path = self.spool.layout.worker(self.name, "lock")
         try:
             return os.path.samestat(os.stat(path), os.fstat(self._lock))
@@ -47,9 +51,9 @@ class Holder:
             return False
 
     def leave(self) -> None:
-        """Give the right up; claims that are still there are left to recovery."""
+        """Give up the right; claims that are still there are left to recovery."""
         with contextlib.suppress(FileNotFoundError, OSError):
-            strike_off(self.spool, self.name)
+            remove_holder(self.spool, self.name)
         os.close(self._lock)
 
     def __enter__(self) -> Holder:
@@ -60,17 +64,18 @@ class Holder:
 
 
 def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
-    """Name the dead who left something, each while its lock is ours.
+    """Name the dead holders that left something, each while its lock is ours.
 
-    The lock is let go when the next one is asked for. One that somebody has removed is made,
-    and goes again if the holder has only just left; for who only looks it is not.
+    The lock is released when the next name is asked for. A lock file that somebody has removed is
+    made again, and removed if the holder has only just left; not without `make_locks`, for those
+    who only look.
     """
     locks = {
         name.removesuffix(".lock")
         for name in os.listdir(spool.layout.workers)
         if name.endswith(".lock")
     }
-    claimants = set(spool.claimants())
+    claimants = set(spool.reader.claimants())
     for name in sorted(locks | claimants):
         path = spool.layout.worker(name, "lock")
         if name not in locks and not make_locks:
@@ -92,8 +97,8 @@ def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
             os.close(lock)
 
 
-def strike_off(spool: Spool, name: str) -> None:
-    """Remove all traces of a holder whose claims are settled; the lock goes last.
+def remove_holder(spool: Spool, name: str) -> None:
+    """Remove all files of a holder whose claims are settled; the lock goes last.
 
     Raises OSError if claims are left, or hooks that were not run.
     """

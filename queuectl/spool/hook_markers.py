@@ -27,8 +27,9 @@ from queuectl.record.ids import numbered
 from queuectl.record.job import Attempt, Job, Outcome, State
 from queuectl.record.settings import Settings
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Place
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim, ClaimedPlace, Place
+from queuectl.spool.reject import id_for_reject
+from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def put_for_reject(
     """
     if hook_for("dead", spool.settings.last_good) is None:
         return None
-    kept = spool.id_for_reject(path, claim.id if claim else None)
+    kept = id_for_reject(spool, path, claim.id if claim else None)
     source = spool.layout.relative(path)
     return put(spool, worker, of_reject(kept, reason, source, claim.attempt if claim else 0))
 
@@ -272,7 +273,7 @@ def take_over(spool: Spool, dead: str, heir: Heir) -> None:
     heir's are copies, on disk before the old ones go: where a rename between directories is two
     changes, a power cut could lose both. Raises NotDurable, OSError; then all stay.
     """
-    held = {(place.id, place.attempt) for place in spool.claims(dead)}
+    held = {(place.id, place.attempt) for place in spool.reader.claims(dead)}
     given: list[str] = []  # their new names
     settled: list[str] = []
 
@@ -321,12 +322,14 @@ def find(spool: Spool, marker: Marker) -> Place | None:
     if marker.state is None:
         return None
     number, job_id = 1, marker.id
-    while found := [*spool.unclaimed(job_id, (marker.state,))] or spool.places(job_id):
+    while found := [*spool.reader.unclaimed(job_id, (marker.state,))] or spool.reader.places(
+        job_id
+    ):
         for place in found:
             if marker.source is not None:
                 return place
             with contextlib.suppress(InvalidJob, OSError):
-                if _is_of(marker, spool.read(place.path)[0]):
+                if _is_of(marker, spool.reader.read(place.path)[0]):
                     return place
         number += 1  # it may have been moved to a name that was taken
         job_id = numbered(marker.id, number)

@@ -1,8 +1,8 @@
-"""Find what breaks an invariant of the spool, and mend what can be mended without losing a byte.
+"""Find what breaks an invariant of the spool, and repair what loses no byte by it.
 
-A spool is whole when every job is one file in one place, every record outside `pending/` can be
-read, nobody dead holds a claim, nothing stands where it has no business and nothing is more
-open than the spool itself. Workers may run meanwhile: what is seen twice is looked at again.
+A spool is intact when every job is one file in one place, every record outside `pending/` can be
+read, no dead process holds a claim, every file is where it belongs, and nothing is more open than
+the spool itself. Workers may run meanwhile: what is seen twice is looked at again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import State
 from queuectl.spool import hook_markers, layout
+from queuectl.spool.claims import free_id
 from queuectl.spool.holder import dead_holders
-from queuectl.spool.reader import UNCLAIMED, Place
+from queuectl.spool.places import UNCLAIMED, Place
 from queuectl.spool.recovery import recover
+from queuectl.spool.reject import reject, write_reason
 from queuectl.spool.spool import Spool
 
 Damage = Literal[
@@ -39,61 +41,74 @@ Damage = Literal[
     "orphan",
     "numbering",
 ]
-_OURS = ("queue.toml", "queue.toml.lock")
 
 
 class Finding(Struct, frozen=True):
-    """One thing that is wrong, and what mends it; `remedy` is None where a person must decide."""
+    """One problem, and what repairs it; `remedy` is None where a person must decide.
+
+    `failure` says why a repair has failed.
+    """
 
     damage: Damage
     path: str
     problem: str
     remedy: str | None = None
-    mended: bool = False
+    repaired: bool = False
     failure: str | None = None
 
 
-_Fix = Callable[[], object]
-_Found = Iterator[tuple[Finding, _Fix | None]]
+_Repair = Callable[[], object]
+_Found = Iterator[tuple[Finding, _Repair | None]]
 
 
 def check(spool: Spool, *, repair: bool) -> list[Finding]:
-    """Return all that is wrong with a spool; with `repair`, mend what has a remedy first."""
+    """Return all problems of a spool; with `repair`, after repairing those with a remedy."""
     findings = []
-    for look in (_dead_holders, _places, _records, _strays, _orphans, _modes):
+    for look in (
+        _dead_holders,
+        _shared_files,
+        _shared_ids,
+        _records,
+        _strays,
+        _leftovers,
+        _orphans,
+        _modes,
+    ):
         for finding, fix in list(look(spool)):
             if repair and fix is not None:
-                finding = _mend(finding, fix)
+                finding = _repaired(finding, fix)
             findings.append(finding)
     return findings
 
 
-def _mend(finding: Finding, fix: _Fix) -> Finding:
+def _repaired(finding: Finding, fix: _Repair) -> Finding:
     about = (finding.damage, finding.path, finding.problem, finding.remedy)
     try:
         fix()
     except (OSError, QueuectlError) as error:
         return Finding(*about, failure=str(error))
-    return Finding(*about, mended=True)
+    return Finding(*about, repaired=True)
+
+
+def _all_places(spool: Spool) -> Iterator[Place]:
+    yield from spool.reader.claims()
+    for state in UNCLAIMED:
+        for name in spool.reader.names(state):
+            yield Place(state, layout.stem(name), spool.layout.entry(state, name))
+
+
+# -- holders and places ------------------------------------------------------------------------
 
 
 def _dead_holders(spool: Spool) -> _Found:
-    """What the dead still hold: the work of any worker that starts, done now."""
-
+    """Claims and files of dead workers: what the next worker would recover is recovered now."""
     fix = partial(recover, spool, grace=spool.settings.last_good.kill_grace, draw=0.0)
-
     for name in list(dead_holders(spool, make_locks=False)):
-        claims = [place.id for place in spool.claims(name)]
+        claims = [place.id for place in spool.reader.claims(name)]
         if claims:
-            yield (
-                Finding(
-                    "leftover claims",
-                    spool.layout.claims(name),
-                    f"{name} has died and holds {', '.join(sorted(claims))}",
-                    "move its jobs on, as the next worker would",
-                ),
-                fix,
-            )
+            problem = f"{name} has died and holds {', '.join(sorted(claims))}"
+            remedy = "move its jobs on, as the next worker would"
+            yield Finding("leftover claims", spool.layout.claims(name), problem, remedy), fix
         elif left := hook_markers.names(spool, name):
             problem = f"{name} has died with {len(left)} hooks to run; the next worker runs them"
             yield Finding("leftover", spool.layout.hooks(name), problem), None
@@ -103,48 +118,51 @@ def _dead_holders(spool: Spool) -> _Found:
             yield Finding("leftover", path, problem, "remove them"), fix
 
 
-def _places(spool: Spool) -> _Found:
-    """Jobs in two places. One still in `pending/` is none yet: the claim gives it a free id."""
-    by_id: dict[str, list[Place]] = defaultdict(list)
-    for place in _all_places(spool):
-        if place.state != "pending":
-            by_id[place.id].append(place)
-        elif is_id(place.id):
-            for later in spool.places(place.id):
-                if later.path != place.path and same_file(later.path, place.path):
-                    problem = f"is one file with {later.path}"
-                    fix = partial(spool.disk.remove, place.path)
-                    yield Finding("two places", place.path, problem, "remove this name"), fix
-    for job_id, seen in by_id.items():
-        if len(seen) < 2:
+def _shared_files(spool: Spool) -> _Found:
+    """Files in `pending/` that are a second name of a job elsewhere."""
+    for name in spool.reader.names("pending"):
+        if not is_id(layout.stem(name)):
             continue
-        here = [place for place in spool.places(job_id) if place.state != "pending"]
+        path = spool.layout.entry("pending", name)
+        for later in spool.reader.places(layout.stem(name)):
+            if later.path != path and same_file(later.path, path):
+                problem = f"is the same file as {later.path}"
+                fix = partial(spool.disk.remove, path)
+                yield Finding("two places", path, problem, "remove this name"), fix
+
+
+def _shared_ids(spool: Spool) -> _Found:
+    """Jobs with one id in two places. A file in `pending/` does not count: its claim gives it a
+    free id.
+    """
+    by_id: dict[str, int] = defaultdict(int)
+    for place in _all_places(spool):
+        by_id[place.id] += place.state != "pending"
+    for job_id in (job_id for job_id, count in by_id.items() if count > 1):
+        here = [place for place in spool.reader.places(job_id) if place.state != "pending"]
         for extra in here[:-1]:  # in the order of `places`: the latest state keeps the id
-            if same_file(extra.path, here[-1].path):
-                yield (
-                    Finding(
-                        "two places",
-                        extra.path,
-                        f"is one file with {here[-1].path}",
-                        "remove the earlier name",
-                    ),
-                    partial(spool.disk.remove, extra.path),
-                )
-            elif extra.state == "processing":
-                yield (
-                    Finding("two places", extra.path, f"{here[-1].path} has the same id"),
-                    None,
-                )
-            else:
-                yield (
-                    Finding(
-                        "two places",
-                        extra.path,
-                        f"{here[-1].path} has the same id",
-                        f"rename it to {numbered(job_id, 2)} or the next free number",
-                    ),
-                    partial(spool.renumber, extra),
-                )
+            yield _second_place(spool, extra, here[-1])
+
+
+def _second_place(spool: Spool, extra: Place, kept: Place) -> tuple[Finding, _Repair | None]:
+    if same_file(extra.path, kept.path):
+        problem = f"is the same file as {kept.path}"
+        fix = partial(spool.disk.remove, extra.path)
+        return Finding("two places", extra.path, problem, "remove the earlier name"), fix
+    problem = f"{kept.path} has the same id"
+    if extra.state == "processing":
+        return Finding("two places", extra.path, problem), None
+    remedy = f"rename it to {numbered(extra.id, 2)} or the next free number"
+    return Finding("two places", extra.path, problem, remedy), partial(_renumber, spool, extra)
+
+
+def _renumber(spool: Spool, place: Place) -> None:
+    """Give an unclaimed job, whose id another job has too, the next free number."""
+    job_id = free_id(place.id, place.path, spool.reader.places)
+    spool.disk.publish(place.path, spool.layout.job(place.state, job_id))
+
+
+# -- records -----------------------------------------------------------------------------------
 
 
 def _records(spool: Spool) -> _Found:
@@ -153,65 +171,66 @@ def _records(spool: Spool) -> _Found:
         if place.state in ("pending", "processing") or not is_id(place.id):
             continue
         try:
-            job, _ = spool.read(place.path)
+            job, _ = spool.reader.read(place.path)
         except FileNotFoundError:
             continue
         except (InvalidJob, OSError) as error:
-            reason = str(error)
-        else:
-            numbers = [entry.attempt for entry in job.history]
-            if numbers != [*range(1, len(numbers) + 1)]:
-                problem = f"its attempts are numbered {numbers}"
-                yield Finding("numbering", place.path, problem), None
+            yield from _unreadable(spool, place, str(error))
             continue
-        if place.state != "dead":
-            yield (
-                Finding("unreadable", place.path, reason, "move it to dead/, with the reason"),
-                partial(spool.reject, place.path, reason, wanted=place.id),
-            )
-        elif not os.path.lexists(spool.layout.reason(place.id)):
-            yield (
-                Finding("no reason", place.path, reason, "write the reason beside it"),
-                partial(spool.write_reason, place.id, reason),
-            )
+        numbers = [entry.attempt for entry in job.history]
+        if numbers != [*range(1, len(numbers) + 1)]:
+            problem = f"its attempts are numbered {numbers}"
+            yield Finding("numbering", place.path, problem), None
+
+
+def _unreadable(spool: Spool, place: Place, reason: str) -> _Found:
+    if place.state != "dead":
+        fix: _Repair = partial(reject, spool, place.path, reason, wanted=place.id)
+        remedy = "move it to dead/, with the reason"
+        yield Finding("unreadable", place.path, reason, remedy), fix
+    elif not os.path.lexists(spool.layout.reason(place.id)):
+        fix = partial(write_reason, spool, place.id, reason)
+        yield Finding("no reason", place.path, reason, "write the reason beside it"), fix
+
+
+# -- files where none belong -------------------------------------------------------------------
 
 
 def _strays(spool: Spool) -> _Found:
     """Files where none belong. They may be anybody's: a person must decide."""
     paths = spool.layout
-    known = {*_OURS, *(os.path.basename(directory) for directory in paths.directories)}
     for entry in os.scandir(paths.root):
-        if entry.is_symlink() and entry.name in known:
-            yield Finding("stray", entry.path, "is a symbolic link"), None
+        if entry.is_symlink() and entry.name in paths.names_in_root:
+            yield _stray(entry.path, "is a symbolic link")
     for state, directory in paths.states.items():
-        for entry in os.scandir(directory):
-            if entry.is_symlink():
-                yield Finding("stray", entry.path, "is a symbolic link"), None
-            elif not _belongs(state, entry):
-                try:
-                    what = kind(entry.stat(follow_symlinks=False).st_mode)
-                except FileNotFoundError:
-                    continue
-                yield Finding("stray", entry.path, f"no job's file ({what})"), None
-    limit = clock.now() - layout.LEFTOVER_SECONDS
-    for path in spool.leftovers():
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(path).st_mtime < limit:
-                yield Finding("leftover", path, "was never published; workers sweep it"), None
-    for name in spool.claimants():
+        yield from _strays_in(directory, partial(_belongs, state), "is not a job file")
+    yield from _strays_in(paths.logs, lambda _: True, "")
+    yield from _strays_in(
+        paths.workers, lambda entry: layout.is_worker_file(entry.name), "is not a worker's file"
+    )
+    for name in spool.reader.claimants():
         with contextlib.suppress(FileNotFoundError):
             for file in os.listdir(paths.hooks(name)):
                 if layout.parse_hook(file) is None:
-                    yield Finding("stray", paths.hook(name, file), "no hook's marker"), None
-    for directory in (paths.logs, paths.workers):
-        for entry in os.scandir(directory):
-            if entry.is_symlink():
-                yield Finding("stray", entry.path, "is a symbolic link"), None
-            elif directory == paths.workers and not layout.is_worker_file(entry.name):
-                yield Finding("stray", entry.path, "no worker's file"), None
+                    yield _stray(paths.hook(name, file), "is not a hook marker")
+
+
+def _strays_in(directory: str, belongs: Callable[[os.DirEntry[str]], bool], problem: str) -> _Found:
+    for entry in os.scandir(directory):
+        if entry.is_symlink():
+            yield _stray(entry.path, "is a symbolic link")
+        elif not belongs(entry):
+            with contextlib.suppress(FileNotFoundError):
+                what = kind(entry.stat(follow_symlinks=False).st_mode)
+                yield _stray(entry.path, problem if what == "a file" else f"{problem}, but {what}")
+
+
+def _stray(path: str, problem: str) -> tuple[Finding, None]:
+    return Finding("stray", path, problem), None
 
 
 def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a state's directory may be there."""
     name = entry.name
     if name.startswith("."):
         return state == "pending"  # a program's, or an editor's, until it is renamed
@@ -226,21 +245,33 @@ def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
     return name.endswith(".json") and (state == "pending" or is_id(layout.stem(name)))
 
 
+def _leftovers(spool: Spool) -> _Found:
+    """Files of writers that died; workers remove them."""
+    limit = clock.now() - layout.LEFTOVER_SECONDS
+    for path in spool.reader.leftovers():
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(path).st_mtime < limit:
+                yield Finding("leftover", path, "was never published; workers remove it"), None
+
+
 def _orphans(spool: Spool) -> _Found:
-    """Logs and reasons whose job is gone. They are kept: only their reader knows their worth."""
+    """Logs and reasons whose job is gone. They are kept: somebody may still want them."""
     for name in os.listdir(spool.layout.logs):
         parts = layout.parse_log(name)
         path = spool.layout.in_logs(name)
         if parts is None:
-            yield Finding("stray", path, "no attempt's log"), None
-        elif not spool.places(parts[0]) and os.path.lexists(path):
-            yield Finding("orphan", path, f"there is no job {parts[0]}"), None
+            yield _stray(path, "is not the log of an attempt")
+        elif not spool.reader.places(parts[0]) and os.path.lexists(path):
+            yield Finding("orphan", path, f"job {parts[0]} does not exist"), None
     for name in os.listdir(spool.layout.states["dead"]):
         if name.endswith(".error") and not name.startswith("."):
             job = spool.layout.entry("dead", name.removesuffix(".error") + ".json")
             if not os.path.lexists(job):
                 path = spool.layout.entry("dead", name)
-                yield Finding("orphan", path, "is the reason of no job"), None
+                yield Finding("orphan", path, "is the reason of a job that does not exist"), None
+
+
+# -- modes -------------------------------------------------------------------------------------
 
 
 def _modes(spool: Spool) -> _Found:
@@ -250,13 +281,13 @@ def _modes(spool: Spool) -> _Found:
         yield from _mode(directory, spool.dir_mode)
         for entry in os.scandir(directory) if directory not in dropped else ():
             yield from _mode(entry.path, spool.dir_mode)
-    for name in spool.claimants():
+    for name in spool.reader.claimants():
         with contextlib.suppress(FileNotFoundError):
             for file in os.listdir(spool.layout.claims(name)):
                 yield from _mode(spool.layout.in_claims(name, file), spool.dir_mode)
             for file in hook_markers.names(spool, name):
                 yield from _mode(spool.layout.hook(name, file), spool.dir_mode)
-    for path in (spool.layout.settings, spool.layout.settings + ".lock"):
+    for path in (spool.layout.settings, spool.layout.settings_lock):
         yield from _mode(path, spool.dir_mode)
 
 
@@ -272,12 +303,5 @@ def _mode(path: str, allowed: int) -> _Found:
         fits = mode & ~0o077 | (mode & allowed & 0o066)
     else:
         return
-    problem = f"mode {mode:03o} grants more than the spool's {allowed:03o}"
+    problem = f"mode {mode:03o} grants more than the spool's mode {allowed:03o}"
     yield Finding("mode", path, problem, f"chmod {fits:03o}"), partial(os.chmod, path, fits)
-
-
-def _all_places(spool: Spool) -> Iterator[Place]:
-    yield from spool.claims()
-    for state in UNCLAIMED:
-        for name in spool.names(state):
-            yield Place(state, layout.stem(name), spool.layout.entry(state, name))

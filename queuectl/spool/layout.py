@@ -17,16 +17,10 @@ DIRECTORIES: Final[dict[State, str]] = {
     "failed": "failed",
     "dead": "dead",
 }
-"""Where the jobs of each state stand."""
-
-WAITING: Final[tuple[State, ...]] = ("pending", "failed")
-"""The states from which a worker takes jobs."""
-
-FINISHED: Final[tuple[State, ...]] = ("completed", "dead")
-"""The states in which a job stays until somebody asks for it."""
+"""The directory of each state."""
 
 LEFTOVER_SECONDS = 36 * 3600
-"""How old a file in `tmp/` is before it is taken for a leftover (the age is Maildir's)."""
+"""The age of a file in `tmp/` from which it is a leftover (the age is Maildir's)."""
 
 _CLAIM = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.(?P<ending>json|run|cancel)", re.ASCII)
 _OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process makes such names
@@ -52,17 +46,28 @@ class Layout:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What tells that a directory is a spool: any of these."""
+        """The paths that mark a directory as a spool: any of them does."""
         return self.states["pending"], self.settings
 
     @property
     def directories(self) -> list[str]:
         """Every directory of the spool, in the order in which they are made.
 
-        `pending/`, which tells a spool, is the first: whoever dies in the middle leaves one that
-        can be made whole.
+        `pending/`, which marks a spool, is the first: a process that dies in the middle leaves a
+        spool that the next one completes.
         """
         return [*self.states.values(), self.tmp, self.logs, self.workers]
+
+    @property
+    def settings_lock(self) -> str:
+        """The path of the lock under which the settings are edited."""
+        return f"{self.settings}.lock"
+
+    @property
+    def names_in_root(self) -> set[str]:
+        """The names that queuectl itself uses in the spool's own directory."""
+        paths = [*self.directories, self.settings, self.settings_lock]
+        return {os.path.basename(path) for path in paths}
 
     def entry(self, state: State, name: str) -> str:
         """The path of a file as it was listed in a state's directory."""
@@ -89,15 +94,15 @@ class Layout:
         return f"{self.processing}/{worker}/{name}"
 
     def hooks(self, worker: str) -> str:
-        """The directory of the markers of a worker's hooks.
+        """The directory of a worker's hook markers.
 
-        It is one of their own, for every claim lists the claims: 10,000 markers among them would
-        make it cost 16 ms instead of 0.2.
+        They have a directory of their own because every claim lists the claims: with 10,000
+        markers among them that would cost 16 ms instead of 0.2.
         """
         return os.path.join(self.processing, worker, _HOOKS)
 
     def hook(self, worker: str, name: str) -> str:
-        """The path of a marker of a worker's hooks."""
+        """The path of one of a worker's hook markers."""
         return os.path.join(self.processing, worker, _HOOKS, name)
 
     def in_logs(self, name: str) -> str:
@@ -121,11 +126,11 @@ class Layout:
         return f"{self.tmp}/{os.getpid()}.{_OURS}.{next(_number)}"
 
     def in_root(self, relative: str) -> str:
-        """The path of what records name: the reverse of `relative`."""
+        """The path of a file that a record names: the reverse of `relative`."""
         return os.path.join(self.root, relative)
 
     def relative(self, path: str) -> str:
-        """A path as it is written in records: from the spool's own directory."""
+        """A path as records have it: from the spool's own directory."""
         return path.removeprefix(self.root + "/")
 
 
@@ -151,7 +156,7 @@ def stem(name: str) -> str:
 
 
 def parse_claim(name: str) -> tuple[str, int, str] | None:
-    """Take `ID.ATTEMPT.json` (or `.run`, `.cancel`) apart; None for any other name."""
+    """Parse `ID.ATTEMPT.json` (or `.run`, `.cancel`); None for any other name."""
     match = _CLAIM.fullmatch(name)
     if match is None or not is_id(match["id"]):
         return None
@@ -159,23 +164,23 @@ def parse_claim(name: str) -> tuple[str, int, str] | None:
 
 
 def is_claim_name(name: str) -> bool:
-    """Whether this may be the name of what stands in a worker's directory of claims."""
+    """Whether this may be the name of a file in a worker's directory of claims."""
     return name == _HOOKS or parse_claim(name) is not None
 
 
 def parse_hook(name: str) -> tuple[str, int] | None:
-    """Take `ID.ATTEMPT.XXXXXXXX.hook` apart; None for any other name."""
+    """Parse `ID.ATTEMPT.XXXXXXXX.hook`; None for any other name."""
     match = _HOOK.fullmatch(name)
     return (match["id"], int(match["attempt"])) if match and is_id(match["id"]) else None
 
 
 def new_hook(job_id: str, attempt: int) -> str:
-    """Make a marker's name. One id may come by its attempt twice: after a purge, for example."""
+    """Make a marker's name: unique, for one id may have an attempt twice, after a purge."""
     return f"{check_id(job_id)}.{attempt}.{os.urandom(4).hex()}.hook"
 
 
 def parse_log(name: str) -> tuple[str, int] | None:
-    """Take `ID.ATTEMPT.log` apart; None for any other name."""
+    """Parse `ID.ATTEMPT.log`; None for any other name."""
     claim = parse_claim(name.removesuffix(".log") + ".run") if name.endswith(".log") else None
     return claim[:2] if claim else None
 

@@ -1,9 +1,8 @@
-"""Who holds claims, and what becomes of the claims of the dead.
+"""What becomes of the jobs of dead holders.
 
-Whoever holds claims keeps the lock on `workers/NAME.lock` for life; the kernel lets go of it
-when the process ends, however it ends. Whoever can take that lock knows the holder is dead: no
-pid, clock or heartbeat decides it. Recovery is idempotent and may be done by all at once: the
-dead holder's lock lets one in at a time.
+Recovery is idempotent, and any number of processes may do it at once: the dead holder's lock lets
+in one at a time. A job whose outcome is on record is only moved on. Otherwise what is left of its
+command is ended first, and the attempt is entered as lost.
 """
 
 from __future__ import annotations
@@ -12,20 +11,25 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
+
+import msgspec
 
 from queuectl import clock, host
 from queuectl.disk.locks import try_lock
-from queuectl.disk.reading import exists
+from queuectl.disk.reading import exists, same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
-from queuectl.record.job import Attempt
+from queuectl.record.ids import numbered
+from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
-from queuectl.spool import hook_markers
-from queuectl.spool.holder import dead_holders, strike_off
+from queuectl.spool import hook_markers, layout
+from queuectl.spool.holder import dead_holders, remove_holder
 from queuectl.spool.hook_markers import Heir
-from queuectl.spool.reader import ClaimedPlace
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import UNCLAIMED, Claim, ClaimedPlace, Place
+from queuectl.spool.reject import reject
+from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +37,14 @@ log = logging.getLogger(__name__)
 def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
     """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
 
-    Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL;
-    `draw` is the lot for the backoff's jitter. What cannot be moved on yet (a process on
-    another host still runs, or will not die; the disk is full) is left for the next time.
-    Their hooks become the `heir`'s; without one they wait for the next worker.
+    Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL. `draw`,
+    in [0, 1), is the random number of the backoff's jitter. What cannot be moved on yet (a process
+    on another host still runs, or cannot be killed; the disk is full) is left for the next time.
+    The `heir` takes over their hooks; without one they wait for the next worker.
     """
     moved = []
     for name in dead_holders(spool):
-        for place in list(spool.claims(name)):
+        for place in list(spool.reader.claims(name)):
             try:
                 if job_id := _recover(spool, place, grace, draw):
                     moved.append(job_id)
@@ -52,36 +56,43 @@ def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None
         except (OSError, QueuectlError) as error:
             log.error("hooks of dead worker %s cannot be taken over: %s", name, error)
         with contextlib.suppress(OSError):
-            moved_away = [place for place in spool.runs(name) if _is_unsettled(spool, place)]
-            if all(_nothing_runs(spool, place, grace) for place in moved_away):
-                strike_off(spool, name)
+            moved_away = [run for run in spool.reader.runs(name) if _is_unsettled(spool, run)]
+            if all(_end_processes(spool, place, grace) for place in moved_away):
+                remove_holder(spool, name)
                 if heir is not None:
                     heir.inherit([])
     return moved
 
 
 def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> str | None:
-    policy = spool.settings.last_good.retry_policy
+    """Move on one job of a dead holder; return its id, None if it cannot or need not be moved."""
     try:
-        job, _ = spool.read(place.path)
+        job, _ = spool.reader.read(place.path)
     except FileNotFoundError:
         return None
     except InvalidJob as error:
         hook_markers.void(spool, place, None)
         hook_markers.put_for_reject(spool, place.worker, place.path, str(error), place)
-        return spool.reject(place.path, str(error), wanted=place.id)
-    if spool.superseded(place, job):
+        return reject(spool, place.path, str(error), wanted=place.id)
+    if _is_superseded(spool, place, job):
         spool.disk.remove(place.path)
         return None
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        target = retry.resume(job, place.attempt, policy)
+        target = retry.resume(job, place.attempt, spool.settings.last_good.retry_policy)
         hook_markers.renew(spool, claim, target)
-        return spool.pass_on(claim, target)
-    run = spool.read_run(place)
-    if not _nothing_runs(spool, place, grace):
+        moved = spool.claims.move_on(place.path, target, place.id)
+        spool.disk.commit(*moved.owed)
+        return moved.id
+    if not _end_processes(spool, place, grace):
         return None
+    return _settle_lost(spool, place, claim, draw)
+
+
+def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -> str:
+    """Enter an attempt whose outcome is unknown, and move its job on; return the job's id."""
+    run = spool.reader.read_run(place)
     now = clock.now()
     cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
     entry = Attempt(
@@ -94,28 +105,34 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
         finished_at=clock.format_timestamp(now),
         log=spool.layout.relative(spool.layout.log(place.id, place.attempt)),
     )
-    record, target = retry.conclude(job, entry, policy, now=now, draw=draw)
+    settings = spool.settings.last_good
+    record, target = retry.conclude(claim.job, entry, settings.retry_policy, now=now, draw=draw)
     log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
-    hook_markers.void(spool, place, job)
-    hook_markers.put_for(spool, claim, record, target, spool.settings.last_good)
-    return spool.settle(claim, record, target)
+    hook_markers.void(spool, place, claim.job)
+    hook_markers.put_for(spool, claim, record, target, settings)
+    moved = spool.claims.settle(claim, record, target)
+    spool.disk.commit(*moved.owed)
+    return moved.id
 
 
 def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
     """Whether a run file is that of a job that was moved away by hand while it ran.
 
-    One whose outcome is written has nothing running but what it left on purpose.
+    If the outcome is on record, only what the command left on purpose can be running.
     """
-    for place in spool.places(run.id):
+    for place in spool.reader.places(run.id):
         with contextlib.suppress(InvalidJob, FileNotFoundError):
-            if len(spool.read(place.path)[0].history) < run.attempt:
+            if len(spool.reader.read(place.path)[0].history) < run.attempt:
                 return True
     return False
 
 
-def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
+# -- processes ---------------------------------------------------------------------------------
+
+
+def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
     """End what is left of a dead worker's command; True when nothing of it can be running."""
-    run = spool.read_run(place)
+    run = spool.reader.read_run(place)
     path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
     try:
         found = os.stat(path)
@@ -130,7 +147,7 @@ def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
             group=run.pid if led else None,
         )
         if not survivors.end(marks, grace, pause=time.sleep):
-            log.error("what job %s left running will not die: waiting for its end", place.id)
+            log.error("processes of job %s cannot be killed: waiting for their end", place.id)
             return False
     try:
         lock = try_lock(path)
@@ -141,3 +158,65 @@ def _nothing_runs(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
         return False
     os.close(lock)
     return True
+
+
+# -- two places --------------------------------------------------------------------------------
+
+
+def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
+    """Whether the same job is elsewhere too, in a state that is not earlier than this one.
+
+    A power cut may leave that where directories reach the disk one by one (ext4 without a journal),
+    and so may a move by link and unlink that was cut in two: the job's later place is on disk
+    already, and the removal of its earlier place is not.
+    """
+    log_name = spool.layout.relative(spool.layout.log(place.id, place.attempt))
+    for other in _namesakes(spool, place):
+        if other.path == place.path:
+            continue
+        if same_file(other.path, place.path):
+            return True
+        with contextlib.suppress(InvalidJob, OSError):
+            if _follows(spool.reader.read(other.path)[0], job, place, log_name):
+                return True
+    return False
+
+
+def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
+    """List where a claimed job may be too: under its id, its numbered ids, or as the same file."""
+    number, job_id = 1, place.id
+    while found := spool.reader.places(job_id):
+        yield from found
+        number += 1
+        job_id = numbered(place.id, number)
+    seen = os.lstat(place.path)
+    if seen.st_nlink > 1:  # dropped under another name than its id
+        for state in UNCLAIMED:
+            with os.scandir(spool.layout.states[state]) as entries:
+                for entry in entries:
+                    if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
+                        yield Place(state, layout.stem(entry.name), entry.path)
+
+
+def _follows(later: Job, job: Job, place: ClaimedPlace, log_name: str) -> bool:
+    """Whether `later` is the claimed job with what its own holder has added.
+
+    All that was submitted is the same, and so is the history; what was added to it names the
+    holder and the log of this very claim. A time of creation alone would not tell: it may be a
+    file's mtime, which `cp -p` gives to any number of files.
+    """
+    before = len(job.history)
+    if later.history[:before] != job.history or _submitted(later) != _submitted(job):
+        return False
+    if len(later.history) == before:
+        return before > 0
+    entry = later.history[before]
+    return entry.worker == place.worker and entry.log in (None, log_name)
+
+
+def _submitted(job: Job) -> bytes:
+    """Return what no rewrite of a record changes, without the white space."""
+    changing = ("id", "run_at", "updated_at", "attempts", "history")
+    kept = {name: text for name, text in job.raw.items() if name not in changing}
+    kept["created_at"] = msgspec.Raw(msgspec.json.encode(job.created_at))
+    return msgspec.json.format(msgspec.json.encode(dict(sorted(kept.items()))), indent=-1)

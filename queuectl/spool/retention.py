@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from queuectl import clock
 from queuectl.record.job import State
 from queuectl.spool import layout
-from queuectl.spool.reader import Place
+from queuectl.spool.places import Place
+from queuectl.spool.purge import purge
 from queuectl.spool.spool import Spool
 
 INTERVAL = 60.0
@@ -80,7 +81,7 @@ class Retention:
         """Jobs, since this worker started."""
         self._next = 0.0
 
-    def go_on(self) -> bool:
+    def continue_round(self) -> bool:
         """Remove for a moment what is to go; return whether that was all, for now.
 
         Raises OSError; then what is left waits for the next round.
@@ -117,23 +118,23 @@ class Retention:
                 return
             before = None if age is None else round((clock.now() - age) * 1e9)
             surplus = Surplus(before=before, keep=keep, most=BATCH)
-            for number, entered in enumerate(self._spool.entered(state), 1):
+            for number, entered in enumerate(self._spool.reader.entered(state), 1):
                 surplus.add(entered)
                 if number % LOOKED_AT == 0:
                     yield
             chosen = surplus.chosen()
             for start in range(0, len(chosen), STEP):
                 step = self._still(state, chosen[start : start + STEP])
-                self.removed += self._spool.purge(step)
+                self.removed += purge(self._spool, step)
                 yield
             if len(chosen) < BATCH:
                 return
 
     def _count(self, state: State) -> int:
-        return sum(1 for _ in self._spool.names(state))
+        return sum(1 for _ in self._spool.reader.names(state))
 
     def _still(self, state: State, chosen: Sequence[Entered]) -> Iterator[Place]:
         """Those that are what was looked at: one that was retried and came back is another."""
         for when, name in chosen:
-            if self._spool.entered_at(state, name) == when:
+            if self._spool.reader.entered_at(state, name) == when:
                 yield Place(state, layout.stem(name), self._spool.layout.entry(state, name))

@@ -1,8 +1,4 @@
-"""The settings in `queue.toml`: typed, checked, read freely, written only under their lock.
-
-The types say everything: default, range, meaning. The command line, the template that a new
-spool gets and the reference page are made from them.
-"""
+"""The file `queue.toml`: read freely, written only under its lock, with its comments kept."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import os
 import tomllib
 from typing import Any
 
-from queuectl.disk.durable import Disk, discard
+from queuectl.disk.durable import Disk
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record.settings import FORMAT, Settings, check, setting_named, shown
@@ -21,7 +17,7 @@ MAX_BYTES = 1 << 20
 
 
 class SettingsFile:
-    """`queue.toml`: `current()` is always what stands in it now, at the price of one stat."""
+    """`queue.toml`. `current()` returns what is in it now, at the cost of one lstat."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -29,7 +25,7 @@ class SettingsFile:
         self._settings = Settings()
 
     def current(self) -> Settings:
-        """Return the settings. Raises InvalidSetting, SpoolUnusable; then the last good stay."""
+        """Return the settings. Raises InvalidSetting, SpoolUnusable; `last_good` is then kept."""
         try:
             found = os.lstat(self._layout.settings)
         except FileNotFoundError:
@@ -42,7 +38,7 @@ class SettingsFile:
 
     @property
     def last_good(self) -> Settings:
-        """The settings as they were when they were last valid."""
+        """The settings that `current()` last returned."""
         return self._settings
 
     def values(self) -> dict[str, Any]:
@@ -55,15 +51,15 @@ class SettingsFile:
         if not isinstance(stated, int) or stated > FORMAT:
             raise SpoolUnusable(
                 f"{self._layout.root} is a spool of format {shown(stated)}; this queuectl knows "
-                f"format {FORMAT}: upgrade it (pip install -U queuectl-spool)"
+                f"format {FORMAT}: upgrade queuectl"
             )
         return values
 
     def set(self, key: str, text: str, disk: Disk) -> Any:
         """Set one setting to a value given as text; comments stay. Returns the value.
 
-        A command is taken as it is: it may look like TOML and is none. Raises InvalidSetting for
-        an unknown key or a value outside its range.
+        A command is taken literally, though it may look like TOML. Raises InvalidSetting for an
+        unknown key or a value outside its range.
         """
         value = text if setting_named(key).is_text else _parse(text)
         check({key: value})
@@ -79,9 +75,9 @@ class SettingsFile:
         import tomlkit
         from filelock import FileLock
 
-        # Never the soft lock: one that a dead process leaves behind blocks everyone for good.
-        with FileLock(self._layout.settings + ".lock", mode=disk.file_mode, fallback_to_soft=False):
-            self.values()  # a file that is broken, or of another format, is not ours to rewrite
+        # Never a soft lock: if its process dies, it blocks everyone for good.
+        with FileLock(self._layout.settings_lock, mode=disk.file_mode, fallback_to_soft=False):
+            self.values()  # a file that is broken, or of another format, must not be rewritten
             try:
                 document = tomlkit.parse(self._text())
             except (ValueError, RecursionError) as error:
@@ -90,13 +86,8 @@ class SettingsFile:
                 document.pop(key, None)
             else:
                 document[key] = value
-            staged = self._layout.staged()
-            disk.write(staged, tomlkit.dumps(document).encode())
-            try:
-                disk.replace(staged, self._layout.settings)
-            except BaseException:
-                discard(staged)
-                raise
+            text = tomlkit.dumps(document).encode()
+            disk.overwrite(self._layout.settings, text, staged=self._layout.staged())
             disk.commit(self._layout.root)
 
     def _text(self) -> str:

@@ -26,6 +26,7 @@ from queuectl.errors import InvalidInput, InvalidJob, QueuectlError, SpoolUnusab
 from queuectl.record.job import State
 from queuectl.record.settings import Settings
 from queuectl.spool import layout
+from queuectl.spool.places import WAITING
 from queuectl.spool.reader import Reader
 from queuectl.spool.settings_file import SettingsFile
 from queuectl.view.status import WorkerStatus, worker_status
@@ -242,7 +243,7 @@ def _waiting(spool: Reader, quiet_period: float) -> tuple[float | None, float | 
     MOST_READS files it is a sample: the oldest by their mtime, and as many of the others; and
     beyond MOST_STATS the oldest of so many, by lot, for a directory's order may be that of age.
     """
-    dated = [each for state in layout.WAITING for each in _dated(spool, state)]
+    dated = [each for state in WAITING for each in _dated(spool, state)]
     if len(dated) > MOST_READS:
         dated.sort()
         old, others = dated[: MOST_READS // 2], dated[MOST_READS // 2 :]

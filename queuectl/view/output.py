@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from queuectl.errors import NoSuchJob
-from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Reader
+from queuectl.spool.places import FINISHED, ClaimedPlace
+from queuectl.spool.reader import Reader
 from queuectl.view.status import job_status
 
 CHUNK_BYTES = 65536
@@ -77,5 +77,5 @@ def _progress(spool: Reader, job_id: str) -> tuple[int, bool, bool]:
         over = len(status.job.history) if status.job else 0
         if isinstance(place, ClaimedPlace) and place.attempt > over:
             return place.attempt, True, False
-        return over, False, place.state in layout.FINISHED
+        return over, False, place.state in FINISHED
     raise NoSuchJob(f"job {job_id} keeps moving: try again")

@@ -27,7 +27,8 @@ from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidInput
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, State
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Place, Reader
+from queuectl.spool.places import ClaimedPlace, Place
+from queuectl.spool.reader import Reader
 from queuectl.view.status import JobStatus, job_status
 
 Sort = Literal["changed", "created", "id", "priority", "attempts"]

@@ -18,7 +18,8 @@ from queuectl.record.ids import is_id
 from queuectl.record.job import Job, State
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
-from queuectl.spool.reader import ClaimedPlace, Place, Reader
+from queuectl.spool.places import ClaimedPlace, Place
+from queuectl.spool.reader import Reader
 
 MAX_REASON_BYTES = 4096
 MAX_DIGITS = 4000

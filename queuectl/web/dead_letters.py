@@ -10,6 +10,7 @@ from starlette.responses import Response
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.queue import Queue
+from queuectl.spool.purge import purge as purge_places
 from queuectl.view.status import newest
 from queuectl.web.page import error_message
 from queuectl.web.site import Form, Site, see_other
@@ -26,7 +27,7 @@ def retry_selected(_: Request, site: Site, form: Form) -> Response:
 
 def retry_all(_: Request, site: Site, __: Form) -> Response:
     """Put all back to pending."""
-    return _retry(site, [place.id for place in newest(site.queue.spool, "dead")])
+    return _retry(site, [place.id for place in newest(site.queue.spool.reader, "dead")])
 
 
 def purge(_: Request, site: Site, form: Form) -> Response:
@@ -54,6 +55,6 @@ def _retried(queue: Queue, ids: Iterable[str]) -> Iterator[int | str]:
 
 
 def _purged(queue: Queue, age: float) -> Iterator[int]:
-    for place in queue.spool.older("dead", age):
-        yield queue.spool.purge([place])
+    for place in queue.spool.reader.older("dead", age):
+        yield purge_places(queue.spool, [place])
     queue.spool.disk.commit(queue.spool.layout.states["dead"])

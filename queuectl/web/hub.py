@@ -170,14 +170,14 @@ class Hub:
         paths = spool.layout
         # Of workers alone: who retries or cancels a job holds it for a moment, in a directory that
         # may be gone before it is watched.
-        workers = {info.name for info in spool.workers()}
-        claims = [paths.claims(name) for name in spool.claimants() if name in workers]
+        workers = {info.name for info in spool.reader.workers()}
+        claims = [paths.claims(name) for name in spool.reader.claimants() if name in workers]
         return [paths.root, *paths.states.values(), paths.tmp, paths.workers, *claims]
 
     def _look(self, wake: Watch) -> bool:
         """Count and tell; whether to look again soon, for more than this look could read."""
         counts = self._browser.counts()
-        for info in self._queue.spool.workers():
+        for info in self._queue.spool.reader.workers():
             wake.follow(info)
         more = self._timeline.note(self._browser.arrivals(), MOST_READ)
         alive = [worker for worker in self._queue.workers() if worker.alive]

@@ -69,7 +69,7 @@ def log(request: Request, site: Site) -> Response:
 
 def newest_attempt(site: Site, status: JobStatus) -> int:
     """Return the number of a job's newest attempt, the one that runs included; 0 if none."""
-    claims = site.queue.spool.claims_of(status.id) if status.state == "processing" else []
+    claims = site.queue.spool.reader.claims_of(status.id) if status.state == "processing" else []
     over = len(status.job.history) if status.job else 0
     return max([place.attempt for place in claims] + [over])
 

@@ -38,9 +38,9 @@ class Site:
         self.queue = queue
         self.access = access
         self.chores = Chores()
-        self.browser = Browser(queue.spool)
+        self.browser = Browser(queue.spool.reader)
         self.pulse = Pulse(queue.path)
-        self.timeline = Timeline(queue.spool)
+        self.timeline = Timeline(queue.spool.reader)
         self.hub = Hub(queue, self.browser, self.timeline, self.chores)
         self.pages = Pages({"site": self, "spool": queue.path, "read_only": access.read_only})
 

@@ -45,7 +45,7 @@ class Feed:
     def look(self) -> None:
         """See whether the attempt is still running. What is written before its end is read after
         this, so nothing of it is missed."""
-        claims = self._site.queue.spool.claims_of(self._id)
+        claims = self._site.queue.spool.reader.claims_of(self._id)
         self.is_running = any(place.attempt == self._attempt for place in claims)
 
     def read(self) -> str:

@@ -56,8 +56,8 @@ def dead(request: Request, site: Site) -> Response:
 
 def workers(_: Request, site: Site) -> Response:
     """Show the workers and what each of their slots does."""
-    running = islice(site.queue.spool.claims(), _MOST_READ)
-    seen = [(place, job_status(site.queue.spool, place)) for place in running]
+    running = islice(site.queue.spool.reader.claims(), _MOST_READ)
+    seen = [(place, job_status(site.queue.spool.reader, place)) for place in running]
     return site.pages.render(
         "workers.html",
         nav="workers",

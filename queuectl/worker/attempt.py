@@ -30,7 +30,8 @@ from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import conclude
 from queuectl.record.running import Run, cookie
 from queuectl.record.settings import Settings
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim
+from queuectl.spool.spool import Spool
 
 LOCK_FD = 64
 """The run file's descriptor in the command: so high that a shell's `exec 3>` does not hit it."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 from queuectl import clock
 from queuectl.record.job import State
 from queuectl.spool import layout
-from queuectl.spool.reader import Ready, Seen, Unfit
+from queuectl.spool.places import Ready, Seen, Unfit
 
 Name = tuple[State, str]
 

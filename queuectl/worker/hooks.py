@@ -29,7 +29,8 @@ from queuectl.record.outcome import conclude
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.hook_markers import VARIABLES, Marker
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim
+from queuectl.spool.spool import Spool
 from queuectl.worker.pauses import Pauses
 
 log = logging.getLogger(__name__)

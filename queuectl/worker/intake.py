@@ -1,4 +1,4 @@
-"""The way from a file that stands in `pending/` or `failed/` into the backlog, or to `dead/`."""
+"""The way of a file from `pending/` or `failed/` into the backlog, or to `dead/`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from queuectl import clock
 from queuectl.disk.reading import exists
 from queuectl.errors import QueuectlError
 from queuectl.record.job import State
-from queuectl.spool import layout
-from queuectl.spool.reader import Ready, Unfit
+from queuectl.spool.places import WAITING, Ready, Unfit
+from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 from queuectl.worker import prescan
 from queuectl.worker.backlog import Backlog, Unready
@@ -31,31 +31,32 @@ class Intake:
         self._next_look = 0.0
 
     def look(self, state: State, name: str) -> None:
-        """Bring what is known of a waiting file up to date."""
+        """Look at a waiting file, and update what is known of it."""
         try:
-            sight = self.spool.look(state, name)
-            if isinstance(sight, Ready):
+            found = self.spool.reader.look(state, name)
+            if isinstance(found, Ready):
                 self.unready.forget(state, name)
-                self.backlog.add(state, name, sight)
+                self.backlog.add(state, name, found)
                 return
             self.backlog.forget(state, name)
             quiet = self.spool.settings.last_good.quiet_period
-            if sight is None:
+            if found is None:
                 self.unready.forget(state, name)
-            elif self.unready.is_bad(state, name, sight, quiet):
-                path = self.spool.layout.entry(state, name)
-                kept = self._reject(path, sight)
+            elif self.unready.is_bad(state, name, found, quiet):
+                kept = self._reject(self.spool.layout.entry(state, name), found)
                 self.unready.forget(state, name)
                 if kept is not None:
-                    log.warning("%r is no job, now dead as %s: %s", name, kept, sight.reason)
+                    log.warning(
+                        "%r is not a valid job; moved to dead/ as %s: %s", name, kept, found.reason
+                    )
         except (OSError, QueuectlError) as error:
-            log.error("%r cannot be looked at: %s", name, error)
+            log.error("%r cannot be read: %s", name, error)
 
-    def _reject(self, path: str, sight: Unfit) -> str | None:
-        marker = self._hooks.announce_reject(path, sight.reason)
+    def _reject(self, path: str, found: Unfit) -> str | None:
+        marker = self._hooks.announce_reject(path, found.reason)
         moved = False
         try:
-            kept = self.spool.reject(path, sight.reason, seen=sight)
+            kept = reject(self.spool, path, found.reason, seen=found)
             moved = kept is not None
         except (OSError, QueuectlError):
             moved = not exists(path)  # all but the last steps were done
@@ -68,36 +69,36 @@ class Intake:
         return kept
 
     def knows(self, state: State, name: str) -> bool:
-        """Whether a waiting file needs no look: it is known as a job, or watched as none."""
+        """Whether a waiting file is known, as a job or as a file that is not ready."""
         return self.backlog.knows(state, name) or (state, name) in self.unready
 
-    def look_ahead(self) -> Iterator[int]:
-        """Have `pending/` read in another process, if many that are in it are not known.
+    def read_ahead(self) -> Iterator[int]:
+        """Read `pending/` in another process, if many of its files are not known.
 
-        Yields how many have been read, again and again, until all have been.
+        Yields the number of jobs read so far, again and again, until all have been read.
         """
-        names = self.spool.names("pending")
+        names = self.spool.reader.names("pending")
         unknown = (name for name in names if not self.knows("pending", name))
-        if prescan.can_be_sent() and any(True for _ in islice(unknown, prescan.MANY, None)):
+        if prescan.is_possible() and any(True for _ in islice(unknown, prescan.MANY, None)):
             count = 0
-            for jobs in prescan.scout(self.spool):
+            for jobs in prescan.prescan(self.spool.reader):
                 self.backlog.add_all("pending", jobs)
                 yield (count := count + len(jobs))
 
-    def look_at_what_is_new(self) -> None:
-        """Look at all waiting files that nothing has told of."""
-        for state in layout.WAITING:
-            for name in self.spool.names(state):
+    def look_at_unknown(self) -> None:
+        """Look at all waiting files that are not known."""
+        for state in WAITING:
+            for name in self.spool.reader.names(state):
                 if not self.knows(state, name):
                     self.look(state, name)
 
-    def look_again(self) -> None:
-        """Look, if it is time to, at the files that are no jobs, perhaps not yet."""
+    def look_at_unready(self) -> None:
+        """Look again, if it is time to, at the files that are not ready."""
         if self.unready.names() and clock.monotonic() >= self._next_look:
             for state, name in self.unready.names():
                 self.look(state, name)
             self._next_look = clock.monotonic() + self.pause()
 
     def pause(self) -> float:
-        """Return the seconds between two looks at those."""
+        """Return the seconds between two looks at files that are not ready."""
         return max(min(self.spool.settings.last_good.quiet_period / 4, 1.0), 0.02)

@@ -19,7 +19,8 @@ from itertools import islice
 import msgspec
 
 from queuectl.errors import QueuectlError
-from queuectl.spool.reader import Reader, Ready
+from queuectl.spool.places import Ready
+from queuectl.spool.reader import Reader
 from queuectl.worker.backlog import Waiting
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,12 @@ _BATCH = 100  # jobs in a line: less than a millisecond of the worker's time
 _NICENESS = 5  # jobs come first
 
 
-def can_be_sent() -> bool:
+def is_possible() -> bool:
     """Whether there is an interpreter to start: not if the program is frozen into one file."""
     return bool(sys.executable) and not hasattr(sys, "frozen")
 
 
-def scout(spool: Reader) -> Iterator[list[Waiting]]:
+def prescan(spool: Reader) -> Iterator[list[Waiting]]:
     """Tell of the jobs in `pending/`, batch by batch, as they are read."""
     trust = "all" if spool.trusted_owners is None else "owners"
     try:

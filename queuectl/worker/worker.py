@@ -1,32 +1,33 @@
 """A worker: N slots that claim, run and settle jobs over one backlog, until it is told to stop.
 
-Threads: the main one waits for events and signals and hands out; a housekeeper recovers, scans
-and sweeps; each slot takes one job at a time from claim to settle; hooks have threads while there
-are any to run. The commands are processes of their own, so a slot costs little.
+Threads: the main thread waits for events and signals and fills the backlog; a housekeeper recovers,
+scans and removes leftovers; each slot takes one job at a time from claim to settle; hooks have
+threads while there are any to run. The commands are processes of their own, so a slot costs little.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from queuectl import clock, host
-from queuectl.disk.reading import read_regular
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
 from queuectl.spool.holder import Holder
+from queuectl.spool.places import WAITING
 from queuectl.spool.spool import Spool
 from queuectl.spool.watch import Watch
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
 from queuectl.worker.intake import Intake
+from queuectl.worker.slot import Workshop
 from queuectl.worker.slots import Slots
+from queuectl.worker.stopping import StopSignals, Wish, read_stop_file
 from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -45,44 +46,27 @@ class Worker:
     ) -> None:
         self.spool = spool
         self.drain = drain
-        self.info = WorkerInfo(
-            name=layout.new_worker(host.hostname(), os.getpid()),
-            host=host.hostname(),
-            boot_id=host.boot_id(),
-            pid=os.getpid(),
-            slots=slots,
-            started_at=clock.format_timestamp(clock.now()),
+        self.info = _new_worker_info(slots)
+        paths = spool.layout
+        self._watch = Watch(
+            [*(paths.states[state] for state in WAITING), paths.workers],
+            creations=[paths.claims(self.info.name)],
         )
+        self._signals = StopSignals(self._watch)
         self._hooks = Hooks(spool, self.info.name, slots, changed=self._released)
         self._intake = Intake(spool, self._hooks)
-        self._backlog, self._unready = self._intake.backlog, self._intake.unready
-        self._slots = Slots(
-            self.info.name,
-            slots,
+        shared = Workshop(self.info.name, self._intake, self._hooks, observer, self._released)
+        self.tally = shared.tally
+        self._slots = Slots(slots, shared, failed=self._fail)
+        self._housekeeper = Housekeeper(
             self._intake,
-            self._hooks,
             observer,
-            released=self._released,
-            failed=self._fail,
-        )
-        self.tally = self._slots.tally
-        paths = spool.layout
-        self._wake = Watch(
-            [*(paths.states[state] for state in layout.WAITING), paths.workers],
-            creations=[paths.claims(self.info.name)],
+            each_round=self._each_round,
+            overflowed=self._watch.overflowed,
+            heir=self._hooks,
         )
         self._stopping = False
         self._failure: BaseException | None = None
-        self._housekeeper = Housekeeper(
-            spool,
-            look=self._intake.look,
-            look_ahead=self._intake.look_ahead,
-            knows=self._intake.knows,
-            each_round=self._each_round,
-            overflowed=self._wake.overflowed,
-            recovered=observer.recovered,
-            heir=self._hooks,
-        )
 
     @property
     def name(self) -> str:
@@ -100,10 +84,10 @@ class Worker:
         """Work until told to stop, or with `drain` until nothing is left to do.
 
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
-        the spool is gone, OSError if the worker cannot enrol.
+        the spool is gone, OSError if the worker cannot make its files.
         """
-        with self._signals(), Holder(self.spool, self.info) as self._holder:
-            self._wake.arm()
+        with self._signals.caught(), Holder(self.spool, self.info) as self._holder:
+            self._watch.arm()
             threads = self._slots.threads(may_start=self._housekeeper.scanned)
             keeper = threading.Thread(target=self._keep_house, name="housekeeper")
             for thread in [keeper, *threads]:
@@ -118,19 +102,19 @@ class Worker:
                 self._housekeeper.close()
                 for thread in [*threads, keeper]:
                     thread.join()
-                self._see_hooks_out()
+                self._finish_hooks()
                 signal.set_wakeup_fd(-1)  # before its number is another file's
-                self._wake.close()
+                self._watch.close()
         if self._failure is not None:
             raise self._failure
-        self.tally.scheduled = self._backlog.scheduled()
+        self.tally.scheduled = self._intake.backlog.scheduled()
         return self.tally
 
     def stop(self) -> None:
         """Take no new job; leave when the running ones have ended."""
         self._stopping = True
         self._slots.stop()
-        self._wake.notify()
+        self._watch.notify()
 
     def stop_now(self) -> None:
         """End the running jobs, put them back, leave hooks to others, and leave."""
@@ -138,54 +122,24 @@ class Worker:
         self._slots.stop_now()
         self.stop()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        asked: list[int] = []
-
-        def handle(number: int, _: object) -> None:
-            asked.append(number)
-            self._asked_by_signal = len(asked)
-            self._wake.notify()
-
-        self._asked_by_signal = 0
-        # A signal may come just before the wait begins, or to another thread: then only what is
-        # written here ends the wait.
-        fd = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        before = {
-            number: signal.signal(number, handle)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-            if signal.getsignal(number) is not signal.SIG_IGN  # nohup
-        }
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(fd)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     # -- the main thread -------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Wait for something to happen, and see to it."""
-        paths, died = self._wake.wait(self._patience())
-        if self._asked_by_signal > 1 and not self._slots.is_leaving_now:
-            log.info("stopping now: ending the running jobs")
-            self.stop_now()
-        elif self._asked_by_signal and not self._stopping:
-            log.info("stopping when the running jobs have ended; signal again to end them now")
-            self.stop()
+        """Wait for something to happen, and handle it."""
+        paths, died = self._watch.wait(self._patience())
+        self._obey(self._signals.wish, "signal again to end them now")
         for path in paths:
             self._happened(path)
-        self._intake.look_again()
+        self._intake.look_at_unready()
         if died:
             self._housekeeper.hurry()
-        self._see_if_idle()
+        self._announce_idle()
         if self.drain and not self._stopping and self._is_drained():
             self.tally.drained = True
             self.stop()
 
     def _patience(self) -> float:
-        if self._unready.names():
+        if self._intake.unready.names():
             return self._intake.pause()
         return 1.0 if self.drain or self._stopping or self._awaits_idle else 60.0
 
@@ -193,71 +147,76 @@ class Worker:
         """Follow the hint that something has changed at a path."""
         directory, name = os.path.split(path)
         paths = self.spool.layout
-        for state in layout.WAITING:
+        for state in WAITING:
             if directory == paths.states[state] and layout.is_job_name(name):
                 self._intake.look(state, name)
         if directory == paths.claims(self.info.name) and name.endswith(".cancel"):
-            self._slots.heed_cancels()
+            self._slots.check_cancels()
         if directory == paths.workers:
-            self._heed_stop()
+            self._obey_stop_file()
             if name.endswith(".json"):
                 self._follow_peers()
 
+    def _obey(self, wish: Wish | None, hint: str = "") -> None:
+        """Stop if that is asked for, and log it the first time."""
+        if wish == "stop now" and not self._slots.is_leaving_now:
+            log.info("stopping now: ending the running jobs")
+            self.stop_now()
+        elif wish and not self._stopping:
+            log.info("stopping when the running jobs have ended%s", f"; {hint}" if hint else "")
+            self.stop()
+
+    def _obey_stop_file(self) -> None:
+        self._obey(read_stop_file(self.spool.layout.worker(self.info.name, "stop")))
+
     def _follow_peers(self) -> None:
         """Be woken when another worker of this host dies."""
-        for info in self.spool.workers():
-            self._wake.follow(info)
-
-    def _heed_stop(self) -> None:
-        """Obey `workers/NAME.stop`, if it is there."""
-        with contextlib.suppress(OSError):
-            said, _ = read_regular(self.spool.layout.worker(self.info.name, "stop"), 64)
-            now = said.strip() == b"now"
-            if now and not self._slots.is_leaving_now:
-                self.stop_now()
-            elif not self._stopping:
-                log.info("told to stop when the running jobs have ended")
-                self.stop()
+        for info in self.spool.reader.workers():
+            self._watch.follow(info)
 
     def _each_round(self) -> bool:
-        """See to what an event may have failed to tell; return whether the watch is whole."""
+        """Do what a lost event should have caused; return whether the watch is in place."""
         if not self._holder.is_valid():
             lock = self.spool.layout.worker(self.info.name, "lock")
-            raise SpoolUnusable(f"{lock} is gone: others take this worker for dead")
-        self._slots.settings()
-        self._backlog.look_at_the_clock()
+            raise SpoolUnusable(f"{lock} is missing: others take this worker for dead")
+        self.spool.refresh_settings()
+        self._intake.backlog.look_at_the_clock()
         self._follow_peers()
         self._slots.put_back_strays()
-        self._heed_stop()
-        self._slots.heed_cancels()
-        return self._wake.arm()
+        self._obey_stop_file()
+        self._slots.check_cancels()
+        return self._watch.arm()
+
+    # -- idle ------------------------------------------------------------------------------
 
     def _is_drained(self) -> bool:
-        """Whether nothing is due, waiting for a retry or running, and no hook is, here or there."""
+        """Whether nothing is due, waiting for a retry or running, and no hook is left to run."""
         return not self._hooks.busy and self._housekeeper.been_round.is_set() and self._is_idle()
 
     def _is_idle(self) -> bool:
         """Whether nothing is due, waiting for a retry or running, here or elsewhere."""
-        if self._unready.names() or not self._backlog.is_idle(self._slots.left):
+        if not self._knows_of_no_work() or self._has_claims():
             return False
-        if any(True for _ in self.spool.claims()):
-            return False
-        self._intake.look_at_what_is_new()
-        idle = self._backlog.is_idle(self._slots.left) and not self._unready.names()
-        return idle and not any(True for _ in self.spool.claims())
+        self._intake.look_at_unknown()
+        return self._knows_of_no_work() and not self._has_claims()
 
-    # -- hooks -----------------------------------------------------------------------------
+    def _knows_of_no_work(self) -> bool:
+        backlog, unready = self._intake.backlog, self._intake.unready
+        return not unready.names() and backlog.is_idle(self._slots.left)
+
+    def _has_claims(self) -> bool:
+        return any(True for _ in self.spool.reader.claims())
 
     @property
     def _awaits_idle(self) -> bool:
-        """Whether there was work, and a hook is to be told of its end."""
+        """Whether there was work, and a hook runs at its end."""
         return self._hooks.active.is_set() and self.spool.settings.last_good.on_idle is not None
 
-    def _see_if_idle(self) -> None:
-        """Announce it if, after work, the queue has become idle."""
+    def _announce_idle(self) -> None:
+        """Make the hook on_idle due if, after work, the queue has become idle."""
         if not self._awaits_idle or not (self._housekeeper.been_round.is_set() or self._stopping):
             return
-        self._hooks.active.clear()  # before the look: what ends during it is seen next time
+        self._hooks.active.clear()  # before the look: work that ends during it is seen next time
         try:
             if self._is_idle():
                 self._hooks.become_idle()
@@ -266,17 +225,19 @@ class Worker:
             log.error("the hook on_idle cannot be run yet: %s", error)
         self._hooks.active.set()
 
-    def _see_hooks_out(self) -> None:
-        """Let our hooks end; those that are not to, or may not, are left to recovery."""
+    # -- the end ---------------------------------------------------------------------------
+
+    def _finish_hooks(self) -> None:
+        """Wait for the hooks; those that are stopped now are left to recovery."""
         if self._failure is None:
-            self._see_if_idle()
+            self._announce_idle()
         else:
             self._hooks.stop_now()
         if self._hooks.busy:
             log.info("waiting for %d hooks; signal again to leave them to others", self._hooks.left)
         while self._hooks.busy:
             self._step()
-            self._heed_stop()
+            self._obey_stop_file()
 
     def _keep_house(self) -> None:
         try:
@@ -285,13 +246,24 @@ class Worker:
             self._fail(error)
 
     def _released(self) -> None:
-        """A slot or a hook finds nothing to do, or has ended: who awaits that looks again."""
+        """Wake the main thread when a slot or a hook has ended or finds nothing to do."""
         if self.drain or not self._slots.left or self._awaits_idle:
-            self._wake.notify()
+            self._watch.notify()
 
     def _fail(self, error: BaseException) -> None:
-        """Leave because of an error that nothing here can mend."""
+        """Leave because of an error that nothing here can handle."""
         if self._failure is None:
             log.critical("leaving: %s", error)
         self._failure = self._failure or error
         self.stop()
+
+
+def _new_worker_info(slots: int) -> WorkerInfo:
+    return WorkerInfo(
+        name=layout.new_worker(host.hostname(), os.getpid()),
+        host=host.hostname(),
+        boot_id=host.boot_id(),
+        pid=os.getpid(),
+        slots=slots,
+        started_at=clock.format_timestamp(clock.now()),
+    )

@@ -24,8 +24,8 @@ from queuectl.record import retry
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim, Ready
+from queuectl.spool.spool import Spool
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
 RECORD = '{"id": "%s", "command": "true", "created_at": "2026-01-01T00:00:00Z"%s}\n'
@@ -57,9 +57,9 @@ def _claimed(spool: Spool, job_id: str) -> tuple[Holder, Claim]:
     """Claim a new job as a worker does."""
     holder = Holder(spool)
     fuzz.private(Path(spool.layout.job("pending", job_id)), _record(job_id))
-    sight = spool.look("pending", f"{job_id}.json")
+    sight = spool.reader.look("pending", f"{job_id}.json")
     assert isinstance(sight, Ready)
-    claim = spool.claim(holder.name, "pending", f"{job_id}.json", sight)
+    claim = spool.claims.take(holder.name, "pending", f"{job_id}.json", sight)
     assert claim is not None
     return holder, claim
 
@@ -220,7 +220,7 @@ def test_damage_is_found_where_it_is(
     of_kind = [f for f in there if damage.kind in (f.damage, ANY)]
     assert of_kind, f"found is only {found}"
     assert (of_kind[0].remedy is not None) == damage.mended
-    assert all(f.problem and not f.mended for f in found)
+    assert all(f.problem and not f.repaired for f in found)
 
 
 @each_damage
@@ -241,7 +241,7 @@ def test_what_is_mended_is_whole_again(damage: Damage, spoilt: Callable[..., Any
 
     said = integrity.check(spool, repair=True)
 
-    assert any(f.mended for f in said if f.path == str(path) and f.damage == damage.kind)
+    assert any(f.repaired for f in said if f.path == str(path) and f.damage == damage.kind)
     left = integrity.check(spool, repair=False)
     assert [f for f in left if f.remedy is not None] == []
 
@@ -259,7 +259,7 @@ def test_repair_loses_no_byte_and_touches_nothing_outside(
     if damage.rewrites:
         assert sum(lost.values()) == 1
         assert b'"id": "lost"' in next(iter(lost))
-        assert spool.read(spool.find("lost").path)[0].command == "true"
+        assert spool.reader.read(spool.reader.find("lost").path)[0].command == "true"
     else:
         assert not lost
     assert fuzz.differences(outside, fuzz.snapshot(tmp_path / "outside")) == []
@@ -275,7 +275,7 @@ def test_a_second_repair_has_nothing_left_to_do(
 
     said = integrity.check(spool, repair=True)
 
-    assert [f for f in said if f.mended or f.failure] == []
+    assert [f for f in said if f.repaired or f.failure] == []
     assert fuzz.differences(before, fuzz.snapshot(root)) == []
 
 

@@ -25,7 +25,8 @@ from faults.harness.sweep import Bench
 from queuectl import Queue
 from queuectl.disk import durable, filesystem
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Reader, Ready
+from queuectl.spool.places import Ready
+from queuectl.spool.reader import Reader
 from queuectl.spool.spool import open_spool
 
 pytestmark = [
@@ -52,9 +53,9 @@ def _leave_a_claim(root: Path) -> None:
     """What a worker holds when the power is cut."""
     spool = open_spool(str(root), create=False)
     holder = Holder(spool)
-    sight = spool.look("pending", "waits.json")
+    sight = spool.reader.look("pending", "waits.json")
     assert isinstance(sight, Ready)
-    assert spool.claim(holder.name, "pending", "waits.json", sight)
+    assert spool.claims.take(holder.name, "pending", "waits.json", sight)
     os.close(holder._lock)
 
 

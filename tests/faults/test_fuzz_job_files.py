@@ -23,7 +23,8 @@ from queuectl.record import retry
 from queuectl.record.ids import is_id
 from queuectl.record.job import Attempt, Job, decode
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready
+from queuectl.spool.places import Ready
+from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 from queuectl.view.status import JobStatus
 
@@ -186,17 +187,17 @@ def test_a_dropped_file_is_claimed_under_a_legal_id_or_kept_with_its_reason(
 def _take(spool: Spool, holder: str, name: str, data: bytes) -> tuple[bool, str | None]:
     """Do with a file what a worker does, but run it; say whether it is a job, and what is wrong."""
     try:
-        sight = spool.look("pending", name)
+        sight = spool.reader.look("pending", name)
         if sight is None:
             return False, "not seen"
         if isinstance(sight, Ready):
-            claim = spool.claim(holder, "pending", name, sight)
+            claim = spool.claims.take(holder, "pending", name, sight)
             if claim is None or not is_id(claim.id):
                 return True, f"claimed as {claim and claim.id!r}"
             kept = spool.pass_on(claim, "completed")
             path = spool.layout.job("completed", kept)
             return True, None if Path(path).read_bytes() == data else "a claim changed it"
-        kept = spool.reject(spool.layout.entry("pending", name), sight.reason) or ""
+        kept = reject(spool, spool.layout.entry("pending", name), sight.reason) or ""
         if Path(spool.layout.job("dead", kept)).read_bytes() != data:
             return False, "its bytes are not kept"
         said = Path(spool.layout.reason(kept)).read_text()
@@ -264,7 +265,7 @@ def _settled(spool: Spool, dropped: dict[bytes, bytes]) -> tuple[Counter[str], l
     records: Counter[str] = Counter()
     kept: Counter[bytes] = Counter()
     for state in ("pending", "completed", "dead"):
-        for name in spool.names(state):
+        for name in spool.reader.names(state):
             data = Path(paths.entry(state, name)).read_bytes()
             kept[data] += 1
             try:

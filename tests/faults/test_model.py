@@ -25,8 +25,10 @@ from queuectl.record import retry
 from queuectl.record.job import FIELDS, Job, State, decode
 from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Reader, Ready, Unfit
+from queuectl.spool.places import Ready, Unfit
+from queuectl.spool.reader import Reader
 from queuectl.spool.recovery import recover
+from queuectl.spool.reject import reject
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -124,10 +126,10 @@ class SpoolMachine(ModelledSpool):
     def reject_a_half_file(self, pick: int) -> None:
         thing = one_of(self.model.those("pending", scrap=True), pick)
         path = self.path(thing)
-        sight = self.spool.look("pending", path.name)
+        sight = self.spool.reader.look("pending", path.name)
         assert isinstance(sight, Unfit)
         thing.name, thing.state = self.model.free_id(thing, thing.name), "dead"
-        kept = self.spool.reject(str(path), sight.reason)
+        kept = reject(self.spool, str(path), sight.reason)
         assert kept == thing.name
 
     # -- move by hand ----------------------------------------------------------------------
@@ -147,7 +149,7 @@ class SpoolMachine(ModelledSpool):
     def look(self, pick: int) -> None:
         """See a job, and claim it later, when all may have changed."""
         thing = one_of(self.model.due(), pick)
-        sight = self.spool.look(thing.state, f"{thing.name}.json")
+        sight = self.spool.reader.look(thing.state, f"{thing.name}.json")
         assert isinstance(sight, Ready)
         assert sight.id == thing.wanted
         self.sights.append((thing.state, thing.name, sight))
@@ -168,14 +170,14 @@ class SpoolMachine(ModelledSpool):
         thing = self.model.at(state, name)
         path = f"{name}.json"
         if thing is None:
-            assert self.spool.claim(holder.name, state, path, sight) is None
+            assert self.spool.claims.take(holder.name, state, path, sight) is None
             return
         if thing.scrap is not None:
             with pytest.raises(InvalidJob):
-                self.spool.claim(holder.name, state, path, sight)
+                self.spool.claims.take(holder.name, state, path, sight)
             self._put_back(thing, sight)
             return
-        claim = self.spool.claim(holder.name, state, path, sight)
+        claim = self.spool.claims.take(holder.name, state, path, sight)
         if len(sight.job.history) != len(thing.outcomes):
             assert claim is None, "what was seen is not what stands there now"
             self._put_back(thing, sight)
@@ -196,7 +198,7 @@ class SpoolMachine(ModelledSpool):
         thing, claim = self.end_claim(pick)
         target = self.model.conclude(thing, outcome)
         self.model.pass_on(thing, target)
-        assert self.spool.settle(claim, *self.record(claim, outcome)) == thing.name
+        assert self.spool.claims.settle(claim, *self.record(claim, outcome)) == thing.name
 
     @precondition(lambda self: self.model.due())
     @step(pick=picks, number=holders, outcome=outcomes)
@@ -209,7 +211,7 @@ class SpoolMachine(ModelledSpool):
     @step(pick=picks)
     def release(self, pick: int) -> None:
         thing, claim = self.end_claim(pick)
-        self.spool.release(claim)
+        self.spool.claims.release(claim)
         self.model.pass_on(thing, thing.origin)
 
     # -- death and recovery ----------------------------------------------------------------
@@ -235,8 +237,10 @@ class SpoolMachine(ModelledSpool):
     def a_command_dies_that_holds_a_job(self, pick: int, cancels: bool) -> None:
         thing = one_of(self.model.those("pending", "failed", "dead"), pick)
         holder = Holder(self.spool)
-        (place,) = [p for p in self.spool.places(thing.name) if p.path == str(self.path(thing))]
-        claim = self.spool.hold(holder.name, place)
+        (place,) = [
+            p for p in self.spool.reader.places(thing.name) if p.path == str(self.path(thing))
+        ]
+        claim = self.spool.claims.hold(holder.name, place)
         assert claim is not None
         self.model.claim(thing, holder.name, thing.name, hold=True)
         if cancels and thing.origin != "dead":

@@ -108,7 +108,7 @@ def test_of_two_batches_with_one_common_id_one_succeeds_whole(
 ) -> None:
     results = at_once(_batch, [(queue.path, name) for name in "abcd"])
     assert results.count(IdTaken) == 3
-    assert queue.spool.counts()["pending"] == 4
+    assert queue.spool.reader.counts()["pending"] == 4
 
 
 def _batch(path: str, name: str) -> list[str]:

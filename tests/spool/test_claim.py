@@ -15,8 +15,8 @@ from queuectl import Queue
 from queuectl.disk.durable import Disk
 from queuectl.errors import InvalidJob, NotDurable
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim, Ready
+from queuectl.spool.spool import Spool
 
 Take = Callable[..., Claim | None]
 
@@ -30,10 +30,10 @@ def holder(spool: Spool) -> Iterator[Holder]:
 @pytest.fixture
 def take(spool: Spool, holder: Holder) -> Take:
     def claim(name: str, state: Any = "pending", meanwhile: Callable[[], object] = int) -> Any:
-        sight = spool.look(state, name)
+        sight = spool.reader.look(state, name)
         assert isinstance(sight, Ready), sight
         meanwhile()
-        return spool.claim(holder.name, state, name, sight)
+        return spool.claims.take(holder.name, state, name, sight)
 
     return claim
 
@@ -114,10 +114,10 @@ def test_of_two_who_claim_a_job_one_gets_it(
 ) -> None:
     drop("a.json")
     with Holder(spool) as other:
-        sight = spool.look("pending", "a.json")
+        sight = spool.reader.look("pending", "a.json")
         assert isinstance(sight, Ready)
         assert take("a.json") is not None
-        assert spool.claim(other.name, "pending", "a.json", sight) is None
+        assert spool.claims.take(other.name, "pending", "a.json", sight) is None
 
 
 def test_eight_processes_share_the_jobs_and_none_gets_one_twice(
@@ -141,10 +141,10 @@ def _claim_all(path: str) -> list[str]:
     spool = Queue(path).spool
     holder = Holder(spool)
     claims = []
-    for name in [*spool.names("pending")]:
-        sight = spool.look("pending", name)
+    for name in [*spool.reader.names("pending")]:
+        sight = spool.reader.look("pending", name)
         if isinstance(sight, Ready):
-            claims.append(spool.claim(holder.name, "pending", name, sight))
+            claims.append(spool.claims.take(holder.name, "pending", name, sight))
     return [claim.id for claim in claims if claim is not None]
 
 
@@ -218,5 +218,5 @@ def test_a_claim_that_is_released_goes_back_to_where_it_was(
     state: str,
 ) -> None:
     drop("a.json", state=state)
-    spool.release(take("a.json", state))
+    spool.claims.release(take("a.json", state))
     assert stands() == [f"{state}/a.json"]

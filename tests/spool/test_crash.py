@@ -14,7 +14,7 @@ from queuectl import Queue
 from queuectl.errors import IdTaken, WrongState
 from queuectl.record.job import Attempt, Job, decode
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready
+from queuectl.spool.places import Ready
 from queuectl.spool.recovery import recover
 from queuectl.spool.spool import Spool
 
@@ -80,16 +80,16 @@ def each_crash(
 
 
 def _claim(spool: Spool, holder: Holder, state: Any = "pending") -> Any:
-    sight = spool.look(state, "a.json")
+    sight = spool.reader.look(state, "a.json")
     assert isinstance(sight, Ready)
-    return spool.claim(holder.name, state, "a.json", sight)
+    return spool.claims.take(holder.name, state, "a.json", sight)
 
 
 def _over(spool: Spool, outcome: Any, target: Any) -> None:
     claim = _claim(spool, Holder(spool))
     entry = Attempt(attempt=claim.attempt, outcome=outcome)
     counted = outcome not in ("interrupted", "cancelled")
-    spool.settle(claim, claim.job.with_attempt(entry, attempts=int(counted)), target)
+    spool.claims.settle(claim, claim.job.with_attempt(entry, attempts=int(counted)), target)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_crash_while_purging_leaves_the_job_or_nothing_that_counts(
         drop("a.json", SPENT, state="dead")
         crashed = crash(lambda: queue.purge("dead", -1), step)
         queue.purge("dead", -1)
-        assert queue.spool.counts()["dead"] == 0
+        assert queue.spool.reader.counts()["dead"] == 0
         if not crashed:
             break
 

@@ -166,9 +166,9 @@ def test_a_job_that_is_written_slowly_is_not_bad_but_run(
             eventually(lambda: ("pending", "slow.json") in worker._unready)
             # Many more times the quiet period than it takes: a later file is found bad first.
             (root / "pending" / "bad.json").write_bytes(HALF)
-            eventually(lambda: queue.spool.counts()["dead"])
+            eventually(lambda: queue.spool.reader.counts()["dead"])
             file.write(whole[10:])
-        eventually(lambda: queue.spool.counts()["completed"])
+        eventually(lambda: queue.spool.reader.counts()["completed"])
         worker.stop()
 
     work(queue, write)
@@ -185,7 +185,7 @@ def test_a_half_file_that_is_completed_in_time_is_run(
         path.write_bytes(HALF)
         eventually(lambda: ("pending", "a.json") in worker._unready)
         path.write_bytes(b'{"command": "true"}')
-        eventually(lambda: queue.spool.counts()["completed"])
+        eventually(lambda: queue.spool.reader.counts()["completed"])
         worker.stop()
 
     work(queue, complete)

@@ -390,8 +390,8 @@ def test_hooks_of_a_worker_that_stops_now_are_run_by_the_next(
 
 
 def _claim(spool: Spool, holder: Holder, job_id: str) -> Any:
-    return spool.claim(
-        holder.name, "pending", f"{job_id}.json", spool.look("pending", f"{job_id}.json")
+    return spool.claims.take(
+        holder.name, "pending", f"{job_id}.json", spool.reader.look("pending", f"{job_id}.json")
     )
 
 
@@ -427,7 +427,7 @@ def test_a_job_that_a_dead_command_held_is_no_event(
     drain(queue)
     before = told()
     holder = Holder(spool)
-    assert spool.hold(holder.name, spool.find("a"))
+    assert spool.claims.hold(holder.name, spool.reader.find("a"))
     bury(holder)
     drain(queue)
     assert told() == sorted([*before, "idle"])

@@ -124,7 +124,7 @@ def test_the_jobs_of_a_dead_worker_are_run_by_the_next(
 ) -> None:
     queue.enqueue("true", id="a")
     holder = Holder(spool)
-    spool.claim(holder.name, "pending", "a.json", spool.look("pending", "a.json"))
+    spool.claims.take(holder.name, "pending", "a.json", spool.reader.look("pending", "a.json"))
     bury(holder)
     drain(queue)
     assert [entry.outcome for entry in queue.get("a").job.history] == ["lost", "ok"]

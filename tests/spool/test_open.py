@@ -138,7 +138,7 @@ def test_modes_are_what_the_spool_grants_whatever_the_umask(
     queue.enqueue("sleep 1000", id="running")
 
     def look(worker: Any) -> None:
-        eventually(lambda: queue.spool.counts()["dead"] == 2)
+        eventually(lambda: queue.spool.reader.counts()["dead"] == 2)
         eventually(lambda: queue.get("running").pid)
         found.update(_modes(root))
         worker.stop_now()

@@ -117,7 +117,7 @@ def test_a_settled_job_whose_move_is_not_durable_stays_settled(
 
 
 def _claims(queue: Queue) -> bool:
-    return any(True for _ in queue.spool.claims())
+    return any(True for _ in queue.spool.reader.claims())
 
 
 def _is_of_a_claim(_: Disk, *paths: str) -> bool:

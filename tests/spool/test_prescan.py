@@ -43,7 +43,7 @@ def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
     intake = Intake(spool, _hooks(spool))
     if ahead:
         assert [*intake.look_ahead()] != []
-    left = {name for name in spool.names("pending") if not intake.knows("pending", name)}
+    left = {name for name in spool.reader.names("pending") if not intake.knows("pending", name)}
     intake.look_at_what_is_new()
     taken = []
     while (entry := intake.backlog.take(wait=False)) is not None:

@@ -102,7 +102,7 @@ def test_one_of_eight_succeeds_while_a_worker_takes_the_jobs_away(
 
     work(queue, enqueue)
     assert winners == [1] * 10
-    assert queue.spool.counts()["completed"] == 10
+    assert queue.spool.reader.counts()["completed"] == 10
 
 
 def test_publishing_never_overwrites_a_file_that_is_dropped_meanwhile(

@@ -18,9 +18,9 @@ from queuectl.process import survivors
 from queuectl.record.encoding import encode
 from queuectl.record.running import Run, cookie
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready
+from queuectl.spool.places import Claim, Ready
 from queuectl.spool.recovery import recover
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.spool import Spool
 
 FAILED_TWICE = [{"attempt": number, "outcome": "failed"} for number in (1, 2)]
 
@@ -34,9 +34,9 @@ def orphan(
     def leave(name: str = "a", **fields: Any) -> Claim:
         drop(f"{name}.json", json.dumps({"command": "true", **fields}))
         holder = Holder(spool)
-        sight = spool.look("pending", f"{name}.json")
+        sight = spool.reader.look("pending", f"{name}.json")
         assert isinstance(sight, Ready)
-        claim = spool.claim(holder.name, "pending", f"{name}.json", sight)
+        claim = spool.claims.take(holder.name, "pending", f"{name}.json", sight)
         assert claim is not None
         bury(holder)
         return claim
@@ -128,9 +128,9 @@ def test_the_claims_of_a_living_holder_are_left_alone(
     spool: Spool, drop: Callable[..., Path], stands: Callable[[], list[str]]
 ) -> None:
     drop("a.json")
-    sight = spool.look("pending", "a.json")
+    sight = spool.reader.look("pending", "a.json")
     with Holder(spool) as holder:
-        spool.claim(holder.name, "pending", "a.json", sight)
+        spool.claims.take(holder.name, "pending", "a.json", sight)
         assert _recover(spool) == []
         assert stands() == [f"processing/{holder.name}/a.1.json"]
 

@@ -17,8 +17,8 @@ from queuectl.errors import ClaimLost
 from queuectl.record.job import Attempt, Job
 from queuectl.spool.holder import Holder
 from queuectl.spool.layout import DIRECTORIES
-from queuectl.spool.reader import Ready
-from queuectl.spool.spool import Claim, Spool
+from queuectl.spool.places import Claim, Ready
+from queuectl.spool.spool import Spool
 
 TARGETS = ["completed", "failed", "dead", "pending"]
 
@@ -26,10 +26,10 @@ TARGETS = ["completed", "failed", "dead", "pending"]
 @pytest.fixture
 def claim(spool: Spool, drop: Callable[..., Path]) -> Iterator[Claim]:
     drop("a.json")
-    sight = spool.look("pending", "a.json")
+    sight = spool.reader.look("pending", "a.json")
     assert isinstance(sight, Ready)
     with Holder(spool) as holder:
-        claim = spool.claim(holder.name, "pending", "a.json", sight)
+        claim = spool.claims.take(holder.name, "pending", "a.json", sight)
         assert claim is not None
         yield claim
 
@@ -47,7 +47,7 @@ def test_a_settled_job_stands_in_its_state_with_its_history(
     either_rename: str,
     target: Any,
 ) -> None:
-    assert spool.settle(claim, _over(claim), target) == "a"
+    assert spool.claims.settle(claim, _over(claim), target) == "a"
     assert stands() == [f"{DIRECTORIES[target]}/a.json"]
     assert json.loads((root / stands()[0]).read_bytes())["history"][0]["outcome"] == "failed"
     assert not [*(root / "tmp").iterdir()]
@@ -62,7 +62,7 @@ def test_settling_never_overwrites_another_job(
     target: Any,
 ) -> None:
     theirs = drop("a.json", "theirs", state=DIRECTORIES[target])
-    assert spool.settle(claim, _over(claim), target) == "a.2"
+    assert spool.claims.settle(claim, _over(claim), target) == "a.2"
     assert theirs.read_text() == "theirs"
 
 
@@ -81,9 +81,9 @@ def test_settling_that_failed_can_be_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(Spool if failing == "stage" else Disk, failing, refuse)
         with pytest.raises(OSError, match="full"):
-            spool.settle(claim, _over(claim), "completed")
+            spool.claims.settle(claim, _over(claim), "completed")
     assert os.path.lexists(claim.path)
-    spool.settle(claim, _over(claim), "completed")
+    spool.claims.settle(claim, _over(claim), "completed")
     assert stands() == ["done/a.json"]
     assert not [*(root / "tmp").iterdir()]
 
@@ -102,8 +102,8 @@ def test_settling_that_failed_after_the_link_gives_one_job(
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
         with pytest.raises(OSError, match="broken"):
-            spool.settle(claim, _over(claim), "completed")
-    spool.settle(claim, _over(claim), "completed")
+            spool.claims.settle(claim, _over(claim), "completed")
+    spool.claims.settle(claim, _over(claim), "completed")
     assert stands() == ["done/a.json"]
 
 
@@ -112,7 +112,7 @@ def test_a_claim_that_is_gone_is_lost_and_nothing_is_made_of_it(
 ) -> None:
     Path(claim.path).rename(root / "dead" / "a.json")
     with pytest.raises(ClaimLost):
-        spool.settle(claim, _over(claim), "completed")
+        spool.claims.settle(claim, _over(claim), "completed")
     assert stands() == ["dead/a.json"]
 
 
@@ -127,5 +127,5 @@ def test_the_target_reaches_the_disk_before_the_source(
         steps.extend(os.path.relpath(path, spool.layout.root).split("/")[0] for path in paths)
 
     monkeypatch.setattr(Disk, "commit", noted)
-    spool.settle(claim, _over(claim), "completed")
+    spool.claims.settle(claim, _over(claim), "completed")
     assert steps == ["done", "processing"]

@@ -224,7 +224,7 @@ def test_two_workers_share_the_jobs_and_run_each_once(
 ) -> None:
     ids = queue.enqueue_many({"command": f"echo x >> {tmp_path}/runs"} for _ in range(40))
     at_once(_drain_at, [(queue.path,)] * 2)
-    assert queue.spool.counts()["completed"] == len(ids)
+    assert queue.spool.reader.counts()["completed"] == len(ids)
     assert len((tmp_path / "runs").read_text().split()) == len(ids)
 
 

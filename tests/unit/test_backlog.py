@@ -11,7 +11,7 @@ import pytest
 from queuectl import clock
 from queuectl.record import job
 from queuectl.record.job import State
-from queuectl.spool.reader import Ready, Seen, Unfit
+from queuectl.spool.places import Ready, Seen, Unfit
 from queuectl.worker.backlog import Backlog, Unready
 
 NOW = 1_800_000_000.0

@@ -102,7 +102,7 @@ def test_sizes_for_people(size: int, text: str) -> None:
 
 
 def make_old(queue: Queue, job_id: str, seconds: float) -> None:
-    path = queue.spool.find_exactly(job_id).path
+    path = queue.spool.reader.find_exactly(job_id).path
     then = health.clock.now() - seconds
     os.utime(path, (then, then))
 

@@ -15,7 +15,7 @@ from queuectl.record.job import Attempt, Job, Outcome, State, build
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.hook_markers import Marker
-from queuectl.spool.reader import Place
+from queuectl.spool.places import Place
 
 HOOKS = Settings(on_done="say done", on_dead="say dead")
 

@@ -75,7 +75,7 @@ def tree(root: Path) -> dict[str, bytes]:
 def recovered(root: Path) -> Spool:
     """Open the spool and recover it as a worker would that starts: while claims are left."""
     spool = open_spool(str(root), create=True)
-    recover_until(spool, lambda: not any(True for _ in spool.claims()))
+    recover_until(spool, lambda: not any(True for _ in spool.reader.claims()))
     return spool
 
 

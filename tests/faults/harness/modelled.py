@@ -22,7 +22,7 @@ from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, Outcome, State, decode
 from queuectl.spool import layout
 from queuectl.spool.holder import Holder
-from queuectl.spool.spool import Claim
+from queuectl.spool.places import Claim
 
 UNCLAIMED: dict[State, str] = {
     "pending": "pending",

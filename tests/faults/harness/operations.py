@@ -17,9 +17,11 @@ from queuectl.record.running import WorkerInfo
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.holder import Holder
-from queuectl.spool.reader import Ready, Seen
+from queuectl.spool.places import Claim, Ready, Seen
+from queuectl.spool.publish import publish
 from queuectl.spool.recovery import recover
-from queuectl.spool.spool import Claim, Spool, open_spool
+from queuectl.spool.reject import reject
+from queuectl.spool.spool import Spool, open_spool
 from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker import attempt
 from queuectl.worker.hooks import Hooks
@@ -71,11 +73,11 @@ def make_spool(root: Path) -> None:
 
 def claim(spool: Spool, holder: str, job_id: str, owed: Sequence[str] = ()) -> Claim:
     """Claim a waiting job, and commit what is owed with it."""
-    place = spool.find(job_id)
+    place = spool.reader.find(job_id)
     assert place.state in ("pending", "failed")
-    sight = spool.look(place.state, f"{job_id}.json")
+    sight = spool.reader.look(place.state, f"{job_id}.json")
     assert isinstance(sight, Ready)
-    taken = spool.claim(holder, place.state, f"{job_id}.json", sight, owed)
+    taken = spool.claims.take(holder, place.state, f"{job_id}.json", sight, owed)
     assert taken is not None
     return taken
 
@@ -86,7 +88,7 @@ def settle(spool: Spool, taken: Claim, outcome: Outcome, *, later: bool = False)
     policy = spool.settings.current().retry_policy
     record, target = retry.conclude(taken.job, entry, policy, now=clock.now() + 3600, draw=0.0)
     owed: list[str] = []
-    spool.settle(taken, record, target, owed=owed if later else None)
+    spool.claims.settle(taken, record, target, owed=owed if later else None)
     return owed
 
 
@@ -163,7 +165,7 @@ def _leave_claims_of_the_dead(root: Path) -> None:
     holder = Holder(spool)
     claim(spool, holder.name, "waits")
     for tag, attempts in (("settled", 1), ("held", 0)):
-        spool.publish(job(tag, tag), unique=True)
+        publish(spool, job(tag, tag), unique=True)
         taken = claim(spool, holder.name, tag)
         if attempts:
             entry = Attempt(attempt=1, outcome="ok", worker=taken.worker)
@@ -187,7 +189,7 @@ def _drop_half(root: Path) -> None:
 
 def _reject(root: Path, ack: Ack) -> None:
     spool = _open(root)
-    spool.reject(spool.layout.entry("pending", "half.json"), "half a job")
+    reject(spool, spool.layout.entry("pending", "half.json"), "half a job")
     ack("rejected")
 
 
@@ -287,7 +289,7 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
     holder = Holder(spool)
     for tag, outcome, settles in (("happened", "ok", True), ("waits", "ok", False)):
         if tag != "waits":
-            spool.publish(job(tag, tag), unique=True)
+            publish(spool, job(tag, tag), unique=True)
         taken = claim(spool, holder.name, tag)
         entry = Attempt(attempt=1, outcome=outcome, worker=taken.worker)
         record, target = retry.conclude(
@@ -295,9 +297,9 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
         )
         assert hook_markers.put_for(spool, taken, record, target, settings)
         if settles:
-            spool.settle(taken, record, target)
+            spool.claims.settle(taken, record, target)
     last = job("last", "last").evolve(max_retries=0)
-    spool.publish(last, unique=True)
+    publish(spool, last, unique=True)
     claim(spool, holder.name, "last")
     os.close(holder._lock)
 
@@ -329,7 +331,7 @@ def _every_event_is_told(root: Path, acked: bool) -> list[str]:
     wrong = []
     for state, event in (("completed", "done"), ("dead", "dead")):
         for job_id in ("waits", "happened", "last"):
-            states = {place.state for place in spool.places(job_id)}
+            states = {place.state for place in spool.reader.places(job_id)}
             is_told = f"{event} {job_id}" in lines
             if is_told != (state in states) and (states or not is_told):  # the disk lost its name
                 wrong.append(f"{job_id} is {states}, and told was {lines}")

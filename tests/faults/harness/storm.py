@@ -144,7 +144,7 @@ class Storm:
 
     def _cancel(self) -> None:
         """Cancel a job at random, one that is running now where there is one."""
-        running = [place.id for place in self._queue.spool.claims()]
+        running = [place.id for place in self._queue.spool.reader.claims()]
         chosen = [i for i in running or self._plan.ids if self._plan.may_be_cancelled(i)]
         for job_id in self._draw.sample(chosen, min(1, len(chosen))):
             with contextlib.suppress(QueuectlError):
@@ -153,7 +153,7 @@ class Storm:
                 self._done["jobs cancelled"] += 1
 
     def _retry(self) -> None:
-        names = [*self._queue.spool.names("dead"), *self._queue.spool.names("failed")]
+        names = [*self._queue.spool.reader.names("dead"), *self._queue.spool.reader.names("failed")]
         for name in self._draw.sample(names, min(3, len(names))):
             with contextlib.suppress(QueuectlError):
                 self._queue.retry(name.removesuffix(".json"))
@@ -161,7 +161,7 @@ class Storm:
 
     def _move_by_hand(self) -> None:
         """`mv failed/X.json pending/`: a legal operation; another may have been faster."""
-        names = [n for n in self._queue.spool.names("failed") if self._plan.may_be_moved(n)]
+        names = [n for n in self._queue.spool.reader.names("failed") if self._plan.may_be_moved(n)]
         for name in self._draw.sample(names, min(2, len(names))):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.root / "failed" / name, self.root / "pending" / name)

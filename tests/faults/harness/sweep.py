@@ -14,7 +14,9 @@ from faults.harness.invariants import survey, tags_of, tree, violations
 from faults.harness.operations import BYSTANDERS, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
-from queuectl.spool.reader import Reader, Unfit
+from queuectl.spool.places import Unfit
+from queuectl.spool.reader import Reader
+from queuectl.spool.reject import reject
 from queuectl.spool.spool import open_spool
 
 
@@ -139,9 +141,9 @@ def _reject_as_a_worker_would(root: Path) -> None:
     """Files in `pending/` that are no jobs are left to the workers' scan, not to recovery."""
     spool = open_spool(str(root), create=True)
     for name in list(Reader.names(spool, "pending")):
-        sight = spool.look("pending", name)
+        sight = spool.reader.look("pending", name)
         if isinstance(sight, Unfit):
-            spool.reject(spool.layout.entry("pending", name), sight.reason)
+            reject(spool, spool.layout.entry("pending", name), sight.reason)
 
 
 Figures = Callable[[str, Result], None]

@@ -1,0 +1,59 @@
+"""The jobs that the slots of one worker are claiming or running."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from queuectl.errors import StillRuns
+from queuectl.process.waiting import StopReason, StopSwitch
+from queuectl.spool.places import Claim, ClaimedPlace
+
+
+class InHand:
+    """What each slot, known by its number, has in hand; shared by all threads of a worker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[Claim, StopSwitch]] = {}
+        self._claiming: dict[int, str] = {}
+
+    @contextlib.contextmanager
+    def claiming(self, slot: int, job_id: str) -> Iterator[None]:
+        """Note that a slot is about to claim a job. Raises StillRuns if another slot has it."""
+        with self._lock:
+            ours = {*self._claiming.values(), *(claim.id for claim, _ in self._running.values())}
+            self._claiming[slot] = job_id
+        try:
+            if job_id in ours:
+                raise StillRuns(f"job {job_id} still runs")
+            yield
+        finally:
+            with self._lock:
+                del self._claiming[slot]
+
+    def start(self, slot: int, claim: Claim, switch: StopSwitch) -> None:
+        """Note that a slot is about to run a claim; `switch` ends its command."""
+        with self._lock:
+            self._running[slot] = claim, switch
+
+    def end(self, slot: int) -> None:
+        """Note that a slot has no job any more."""
+        with self._lock:
+            del self._running[slot]
+
+    def stop(self, reason: StopReason, which: Callable[[Claim], bool] = lambda _: True) -> None:
+        """End the commands of all running jobs, or of those that `which` names."""
+        with self._lock:
+            for claim, switch in self._running.values():
+                if which(claim):
+                    switch.stop(reason)
+
+    def strays(self, claimed: Callable[[], Iterable[ClaimedPlace]]) -> list[ClaimedPlace]:
+        """Return those of the worker's claims that no slot has; none while a slot is claiming."""
+        with self._lock:
+            if self._claiming:
+                return []
+            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            return [place for place in claimed() if (place.id, place.attempt) not in ours]
