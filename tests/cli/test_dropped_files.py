@@ -249,7 +249,7 @@ def test_a_name_that_is_no_id_is_told_and_the_file_is_kept(
     (kept,) = spool.files("dead")
     assert kept.read_text() == GOOD
     (listed,) = queuectl.json("dlq", "list")
-    assert "no job id" in listed["problem"]
+    assert "not a valid job id" in listed["problem"]
     runs_a_good_job()
 
 

@@ -198,7 +198,9 @@ class SpoolMachine(ModelledSpool):
         thing, claim = self.end_claim(pick)
         target = self.model.conclude(thing, outcome)
         self.model.pass_on(thing, target)
-        assert self.spool.claims.settle(claim, *self.record(claim, outcome)) == thing.name
+        moved = self.spool.claims.settle(claim, *self.record(claim, outcome))
+        self.spool.disk.commit(*moved.owed)
+        assert moved.id == thing.name
 
     @precondition(lambda self: self.model.due())
     @step(pick=picks, number=holders, outcome=outcomes)

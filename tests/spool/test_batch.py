@@ -70,7 +70,7 @@ def test_a_taken_id_ends_the_batch(queue: Queue) -> None:
 
 @pytest.mark.usefixtures("nothing")
 def test_an_id_that_stands_twice_ends_the_batch(queue: Queue) -> None:
-    with pytest.raises(IdTaken, match="job3 stands in the input twice"):
+    with pytest.raises(IdTaken, match="the input has two jobs with the id job3"):
         queue.enqueue_many([*JOBS, {"command": "true", "id": "job3"}])
 
 

@@ -232,7 +232,7 @@ def test_a_retry_that_lost_its_race_says_so(
     queue: Queue, spool: Spool, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = drop("a.json", SPENT, state="dead")
-    hold = spool.hold
-    monkeypatch.setattr(spool, "hold", lambda *args: path.unlink() or hold(*args))
+    hold = spool.claims.hold
+    monkeypatch.setattr(spool.claims, "hold", lambda *args: path.unlink() or hold(*args))
     with pytest.raises(WrongState, match="just moved"):
         queue.retry("a")

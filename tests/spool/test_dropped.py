@@ -35,10 +35,12 @@ NO_JOBS: list[Any] = [
     pytest.param("a.json", b'{"command": "true", "id": "../b"}', "a", "id", id="bad id"),
     pytest.param("a.json", b'{"command": "true", "run_at": "x"}', "a", "run_at", id="bad time"),
     pytest.param("a\nb.json", b"{}", "a_b", "dropped as", id="newline in its name"),
-    pytest.param("ü b.json", b'{"command": "true"}', "b", "its name is no job id", id="name"),
-    pytest.param("*.json", b'{"command": "true"}', "unnamed", "no job id", id="star"),
+    pytest.param("ü b.json", b'{"command": "true"}', "b", "name is not a valid job id", id="name"),
+    pytest.param("*.json", b'{"command": "true"}', "unnamed", "not a valid job id", id="star"),
     pytest.param(b"a\xff.json", b"[]", "a_", "not a JSON object", id="invalid UTF-8 in its name"),
-    pytest.param(b"\xff.json", b'{"command": "true"}', "unnamed", "no job id", id="no name"),
+    pytest.param(
+        b"\xff.json", b'{"command": "true"}', "unnamed", "not a valid job id", id="no name"
+    ),
     pytest.param(f"{'x' * 200}.json", b"[]", "x" * 100, "dropped as", id="long name"),
 ]
 
@@ -108,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_dead(
     queue: Queue, drop: Callable[..., Path], as_no_root: list[str]
 ) -> None:
     drop("a.json").chmod(0)
-    work = "from queuectl.worker import Worker; from queuectl import Queue\n"
+    work = "from queuectl.worker.worker import Worker; from queuectl import Queue\n"
     work += f"Worker(Queue({queue.path!r}).spool, 1, drain=True).run(lambda _: None)"
     subprocess.run([*as_no_root, sys.executable, "-c", work], check=True, timeout=60)
     assert "Permission denied" in queue.list("dead")[0].problem
@@ -163,7 +165,7 @@ def test_a_job_that_is_written_slowly_is_not_bad_but_run(
     def write(worker: Any) -> None:
         with open(root / "pending" / "slow.json", "wb", buffering=0) as file:
             file.write(whole[:10])
-            eventually(lambda: ("pending", "slow.json") in worker._unready)
+            eventually(lambda: ("pending", "slow.json") in worker._intake.unready)
             # Many more times the quiet period than it takes: a later file is found bad first.
             (root / "pending" / "bad.json").write_bytes(HALF)
             eventually(lambda: queue.spool.reader.counts()["dead"])
@@ -183,7 +185,7 @@ def test_a_half_file_that_is_completed_in_time_is_run(
     def complete(worker: Any) -> None:
         path = root / "pending" / "a.json"
         path.write_bytes(HALF)
-        eventually(lambda: ("pending", "a.json") in worker._unready)
+        eventually(lambda: ("pending", "a.json") in worker._intake.unready)
         path.write_bytes(b'{"command": "true"}')
         eventually(lambda: queue.spool.reader.counts()["completed"])
         worker.stop()

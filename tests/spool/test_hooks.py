@@ -14,10 +14,11 @@ import pytest
 from queuectl import Queue
 from queuectl.process import survivors
 from queuectl.record.job import Attempt
-from queuectl.spool import integrity
+from queuectl.spool import integrity, reject
 from queuectl.spool.holder import Holder
 from queuectl.spool.recovery import recover
 from queuectl.spool.spool import Spool
+from queuectl.worker import intake
 from queuectl.worker.worker import Worker
 
 TELL = 'echo "$QUEUECTL_EVENT $QUEUECTL_JOB_ID" >> '
@@ -449,7 +450,7 @@ def test_recovery_without_a_worker_keeps_the_hooks_for_one(
     assert [f.damage for f in integrity.check(spool, repair=True)] == ["leftover claims"]
     (finding,) = integrity.check(spool, repair=True)
     assert "1 hooks to run" in finding.problem
-    assert not finding.mended
+    assert not finding.repaired
     assert queue.status().jobs["processing"] == 0
     recover(spool, grace=0, draw=0)
     assert len(markers()) == 1
@@ -517,15 +518,15 @@ def test_a_file_that_cannot_be_rejected_at_once_is_told_of_once(
     told: Any,
     markers: Any,
 ) -> None:
-    reject, left = spool.reject, [3]
+    rejected, left = intake.reject, [3]
 
     def refuse(*args: Any, **options: Any) -> str | None:
         left[0] -= 1
         if left[0] > 0:
             raise OSError(28, "No space left on device")
-        return reject(*args, **options)
+        return rejected(*args, **options)
 
-    monkeypatch.setattr(spool, "reject", refuse)
+    monkeypatch.setattr(intake, "reject", refuse)
     drop("broken.json", "{")
     drain(queue)
     assert told() == ["dead broken"]
@@ -539,7 +540,7 @@ def test_a_file_whose_reason_cannot_be_written_is_told_of_all_the_same(
     def refuse(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool, "write_reason", refuse)
+    monkeypatch.setattr(reject, "write_reason", refuse)
     drop("broken.json", "{")
     drain(queue)
     assert told() == ["dead broken"]
@@ -553,15 +554,15 @@ def test_an_outcome_that_the_disk_refuses_at_first_is_told_of_once(
     told: Any,
     markers: Any,
 ) -> None:
-    settle, left = spool.settle, [3]
+    settle, left = spool.claims.settle, [3]
 
-    def refuse(*args: Any, **options: Any) -> str:
+    def refuse(*args: Any, **options: Any) -> Any:
         left[0] -= 1
         if left[0] > 0:
             raise OSError(28, "No space left on device")
         return settle(*args, **options)
 
-    monkeypatch.setattr(spool, "settle", refuse)
+    monkeypatch.setattr(spool.claims, "settle", refuse)
     queue.enqueue("true", id="a")
     drain(queue)
     assert told() == ["done a", "idle"]
@@ -579,7 +580,7 @@ def test_a_claim_that_somebody_took_away_is_no_event(
     def take(worker: Worker) -> None:
         path = Path(eventually(lambda: (found := queue.get("a")).pid and found.path))
         path.rename(root / "dead" / "a.json")
-        eventually(lambda: not worker._slots._running)
+        eventually(lambda: not worker._slots._shared.in_hand._running)
         worker.stop()
 
     queue.enqueue("sleep 0.5", id="a")

@@ -14,7 +14,10 @@ from queuectl import Queue, clock
 from queuectl.record.job import State
 from queuectl.spool.holder import Holder
 from queuectl.spool.spool import Spool
+from queuectl.view.observer import NO_OBSERVER
+from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
+from queuectl.worker.intake import Intake
 from queuectl.worker.worker import Worker
 
 DAY = 86400
@@ -77,7 +80,7 @@ def test_an_old_directory_in_tmp_does_not_end_the_sweep(
 def test_a_directory_that_takes_long_to_list_is_listed_less_often_under_a_watch(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, most: int
 ) -> None:
-    now, listed, names = [0.0], [], spool.names
+    now, listed, names = [0.0], [], spool.reader.names
 
     def take_two_seconds(state: State) -> Iterator[str]:
         if state == "pending":
@@ -86,15 +89,14 @@ def test_a_directory_that_takes_long_to_list_is_listed_less_often_under_a_watch(
         return names(state)
 
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-    monkeypatch.setattr(spool, "names", take_two_seconds)
+    monkeypatch.setattr(spool.reader, "names", take_two_seconds)
+    monkeypatch.setattr(Intake, "read_ahead", lambda _: iter(()))
+    monkeypatch.setattr(Intake, "knows", lambda *_: True)
     keeper = Housekeeper(
-        spool,
-        look=lambda *_: None,
-        look_ahead=lambda: iter(()),
-        knows=lambda *_: True,
+        Intake(spool, Hooks(spool, "w", 1, changed=lambda: None)),
+        NO_OBSERVER,
         each_round=lambda: watched,
         overflowed=threading.Event(),
-        recovered=lambda _: None,
     )
     for second in range(60):
         os.utime(root / "pending", (second, second))  # as our own claims do

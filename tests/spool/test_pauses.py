@@ -15,9 +15,12 @@ from queuectl import Queue
 from queuectl.disk.durable import Disk
 from queuectl.disk.filesystem import FileSystem
 from queuectl.errors import NotDurable
-from queuectl.spool.spool import Spool
+from queuectl.spool.claims import Claims
+from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker import attempt, pauses
+from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
+from queuectl.worker.intake import Intake
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 BROKEN = NotDurable("cannot be made durable: Input/output error")
@@ -65,7 +68,7 @@ def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Spool, "settle"), (Spool, "stage"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
+    [(Claims, "settle"), (Disk, "overwrite"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
@@ -81,7 +84,9 @@ def test_a_settle_that_fails_is_tried_again_and_the_command_is_not(
     def done(*args: Any) -> bool:
         return any("processing" in str(arg) or "Claim" in str(arg) for arg in args)
 
-    when = done if name in ("settle", "replace", "move") else lambda *_: bool(_ran(queue))
+    when = (
+        done if name in ("settle", "overwrite", "replace", "move") else lambda *_: bool(_ran(queue))
+    )
     refused = refuse(owner, name, error, times=3, when=when)
     drain(queue)
     assert len(refused) == 3
@@ -164,7 +169,7 @@ def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
     error: Exception,
 ) -> None:
     refuse(attempt, "make_locked", FULL)
-    refuse(Spool, "release", error)
+    refuse(Claims, "release", error)
     drain(queue, deadline=10)
     assert (queue.get("a").state, counted()) == ("completed", 1)
 
@@ -188,18 +193,18 @@ def test_a_job_that_cannot_be_put_back_at_a_stop_ends_no_slot(
     eventually: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    claim = Spool.claim
+    claim = Claims.take
 
-    def claim_and_stop(spool: Spool, name: str, *args: Any) -> Any:
-        claimed = claim(spool, name, *args)
+    def claim_and_stop(claims: Claims, name: str, *args: Any) -> Any:
+        claimed = claim(claims, name, *args)
         eventually(lambda: found)
         found[0].stop()
         return claimed
 
     found: list[Any] = []
-    refuse(Spool, "release", BROKEN)
+    refuse(Claims, "release", BROKEN)
     queue.enqueue("true", id="a")
-    monkeypatch.setattr(Spool, "claim", claim_and_stop)
+    monkeypatch.setattr(Claims, "take", claim_and_stop)
     work(queue, found.append, slots=1)
     assert queue.get("a").state in ("pending", "processing")
 
@@ -211,15 +216,15 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []
-    claim, settle = Spool.claim, Spool.settle
+    claim, settle = Claims.take, Claims.settle
 
-    def noted_claim(spool: Spool, *args: Any) -> Any:
+    def noted_claim(claims: Claims, *args: Any) -> Any:
         order.append("claim")
-        return claim(spool, *args)
+        return claim(claims, *args)
 
-    def noted_settle(spool: Spool, *args: Any, **options: Any) -> Any:
+    def noted_settle(claims: Claims, *args: Any, **options: Any) -> Any:
         try:
-            kept = settle(spool, *args, **options)
+            kept = settle(claims, *args, **options)
         except OSError:
             order.append("refused")
             raise
@@ -227,8 +232,8 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
         return kept
 
     refuse(Disk, "replace", FULL, times=3, when=lambda _, __, to: "processing" in to)
-    monkeypatch.setattr(Spool, "claim", noted_claim)
-    monkeypatch.setattr(Spool, "settle", noted_settle)
+    monkeypatch.setattr(Claims, "take", noted_claim)
+    monkeypatch.setattr(Claims, "settle", noted_settle)
     for _ in range(3):
         queue.enqueue("true")
     drain(queue, slots=1)
@@ -253,21 +258,22 @@ def test_a_cancel_that_comes_after_a_failed_command_ended_is_heeded(
 
 
 def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
-    queue: Queue, root: Path, eventually: Callable[..., Any]
+    queue: Queue, root: Path, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue.enqueue("true", id="a")
     queue.set_setting("rescan_interval", "0.1")
     assert queue.settings.rescan_interval == 0.1  # and now the housekeeper knows it too
     os.utime(root / "pending", (1_000_000_000,) * 2)  # the directory does not change any more
     looks: list[str] = []
+    monkeypatch.setattr(Intake, "look", lambda _, __, name: looks.append(name))
+    monkeypatch.setattr(Intake, "read_ahead", lambda _: iter(()))
+    monkeypatch.setattr(Intake, "knows", lambda *_: False)
+    hooks = Hooks(queue.spool, "w", 1, changed=lambda: None)
     keeper = Housekeeper(
-        queue.spool,
-        look=lambda _, name: looks.append(name),
-        look_ahead=lambda: iter(()),
-        knows=lambda *_: False,
+        Intake(queue.spool, hooks),
+        NO_OBSERVER,
         each_round=lambda: True,
         overflowed=threading.Event(),
-        recovered=lambda _: None,
     )
     thread = threading.Thread(target=keeper.run)
     thread.start()

@@ -42,9 +42,9 @@ def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
     """What is taken from the backlog, in its order, and what was left to be looked at here."""
     intake = Intake(spool, _hooks(spool))
     if ahead:
-        assert [*intake.look_ahead()] != []
+        assert [*intake.read_ahead()] != []
     left = {name for name in spool.reader.names("pending") if not intake.knows("pending", name)}
-    intake.look_at_what_is_new()
+    intake.look_at_unknown()
     taken = []
     while (entry := intake.backlog.take(wait=False)) is not None:
         taken.append(entry)
@@ -63,11 +63,11 @@ def test_a_few_files_are_not_read_ahead(
     many: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prescan, "MANY", 1000)
-    assert [*Intake(spool, _hooks(spool)).look_ahead()] == []
+    assert [*Intake(spool, _hooks(spool)).read_ahead()] == []
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/python", "/bin/false", "/bin/echo"])
-def test_a_scout_that_fails_costs_nothing(
+def test_a_prescan_that_fails_costs_nothing(
     many: Path,
     queue: Queue,
     drain: Callable[..., Any],

@@ -14,6 +14,7 @@ import pytest
 from queuectl import Queue
 from queuectl.disk import durable
 from queuectl.errors import IdTaken, NotDurable
+from queuectl.spool import publish
 from queuectl.spool.layout import DIRECTORIES
 from queuectl.spool.spool import Spool
 
@@ -63,7 +64,7 @@ def test_an_id_is_refused_though_its_job_is_claimed_while_we_look(
     queue.enqueue("true", id="a")
     (root / "pending" / "a.json").rename(root / state / "a.json")
     (root / "processing" / "other").mkdir()
-    claims_of = spool.claims_of
+    claims_of = spool.reader.claims_of
 
     def then_claimed(job_id: str) -> Any:
         found = claims_of(job_id)
@@ -71,7 +72,7 @@ def test_an_id_is_refused_though_its_job_is_claimed_while_we_look(
             (root / state / "a.json").rename(root / "processing" / "other" / "a.1.json")
         return found
 
-    monkeypatch.setattr(spool, "claims_of", then_claimed)
+    monkeypatch.setattr(spool.reader, "claims_of", then_claimed)
     with pytest.raises(IdTaken):
         queue.enqueue("true", id="a")
 
@@ -112,9 +113,10 @@ def test_publishing_never_overwrites_a_file_that_is_dropped_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
     either_rename: str,
 ) -> None:
-    monkeypatch.setattr(
-        spool, "refuse_taken", lambda _: (root / "pending" / "a.json").write_text("theirs")
-    )
+    def drop_meanwhile(*_: object) -> None:
+        (root / "pending" / "a.json").write_text("theirs")
+
+    monkeypatch.setattr(publish, "_refuse_taken", drop_meanwhile)
     with pytest.raises(IdTaken):
         queue.enqueue("true", id="a")
     assert (root / "pending" / "a.json").read_text() == "theirs"

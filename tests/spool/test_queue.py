@@ -120,9 +120,9 @@ def test_a_job_that_is_moving_is_not_mistaken_for_a_longer_id(
 ) -> None:
     for job_id in ("a", "ab"):
         drop(f"{job_id}.json", DEAD, state="failed")
-    places, missed = queue.spool.places, iter([True])
+    places, missed = queue.spool.reader.places, iter([True])
     monkeypatch.setattr(
-        queue.spool, "places", lambda job_id: [] if next(missed, False) else places(job_id)
+        queue.spool.reader, "places", lambda job_id: [] if next(missed, False) else places(job_id)
     )
     getattr(queue, act)("a")
     assert queue.get("ab").state == "failed"

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
 from queuectl.record.encoding import encode
 from queuectl.record.running import Run, cookie
+from queuectl.spool.claims import Moved
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
 from queuectl.spool.recovery import recover
@@ -50,12 +51,12 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        claim: Claim, *, host: str | None = None, marked: bool = True, locked: bool = True
+        claim: Claim, *, on: str | None = None, marked: bool = True, locked: bool = True
     ) -> subprocess.Popen[bytes]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
-            host=host or host.hostname(),
+            host=on or host.hostname(),
             boot_id=host.boot_id(),
             pid=None,
             started_at="2026-11-24T08:00:00Z",
@@ -198,7 +199,7 @@ def test_what_the_dead_left_running_is_ended_first(
 def test_what_runs_on_another_host_is_waited_for(
     queue: Queue, spool: Spool, orphan: Callable[..., Claim], leftover: Callable[..., Any]
 ) -> None:
-    command = leftover(orphan(), host="elsewhere")
+    command = leftover(orphan(), on="elsewhere")
     assert _recover(spool) == []
     assert command.poll() is None
     assert queue.get("a").state == "processing"
@@ -253,15 +254,15 @@ def test_one_job_that_cannot_be_recovered_holds_up_no_other(
 ) -> None:
     orphan("a")
     orphan("b")
-    settle = spool.settle
+    settle = spool.claims.settle
 
-    def refuse_a(claim: Claim, *args: Any) -> str:
+    def refuse_a(claim: Claim, *args: Any) -> Moved:
         if claim.id == "a":
             raise OSError(28, "full")
         return settle(claim, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool, "settle", refuse_a)
+        patch.setattr(spool.claims, "settle", refuse_a)
         assert _recover(spool) == ["b"]
     assert queue.get("a").state == "processing"
     assert _recover(spool) == ["a"]

@@ -51,7 +51,7 @@ def retain(spool: Spool) -> Callable[[], None]:
     def run() -> None:
         spool.settings.current()
         steps = Retention(spool, threading.Event())
-        while not steps.go_on():
+        while not steps.continue_round():
             pass
 
     return run
@@ -106,7 +106,7 @@ def test_of_equally_old_jobs_all_workers_choose_the_same(
 def _retain_at(path: str) -> None:
     retention.STEP, retention.BATCH = 7, 40
     steps = Retention(Queue(path).spool, threading.Event())
-    while not steps.go_on():
+    while not steps.continue_round():
         pass
 
 
@@ -156,18 +156,18 @@ def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
     for number in range(6):
         finished(f"job-{number}", age=number, state="dead")
     monkeypatch.setattr(retention, "STEP", 1)
-    purge, chosen = spool.purge, []
+    purge, chosen = retention.purge, []
 
-    def interfere(places: Iterable[Any]) -> int:
+    def interfere(_: Spool, places: Iterable[Any]) -> int:
         if not chosen:  # the look is over, and nothing was removed yet
             queue.retry("job-4")
             queue.retry("job-5")
             drain(queue, slots=1)
             os.rename(Path(queue.path, "done/job-4.json"), Path(queue.path, "dead/job-4.json"))
         chosen.append(1)
-        return purge(places)
+        return purge(spool, places)
 
-    monkeypatch.setattr(spool, "purge", interfere)
+    monkeypatch.setattr(retention, "purge", interfere)
     spool.settings.current()
     queue.set_setting("keep_dead_count", "2")
     retain()
@@ -187,7 +187,7 @@ def test_a_large_surplus_goes_in_batches_and_small_steps(
     spool.settings.current()
     steps = Retention(spool, threading.Event())
     left = [len(kept())]
-    while not steps.go_on():
+    while not steps.continue_round():
         left.append(len(kept()))
     assert max(before - after for before, after in itertools.pairwise(left)) == 3
     assert kept() == ["job-00", "job-01", "job-02", "job-03"]
@@ -203,7 +203,7 @@ def test_retention_ends_when_its_worker_leaves(
     spool.settings.current()
     closing = threading.Event()
     closing.set()
-    assert Retention(spool, closing).go_on()
+    assert Retention(spool, closing).continue_round()
     assert len(kept()) == 50
 
 
@@ -232,7 +232,7 @@ def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, kept: Any, drain: Any
 ) -> None:
     monkeypatch.setattr(retention, "SLICE", 0.1)
-    monkeypatch.setattr(housekeeping, "ENOUGH_RETENTION", 10)
+    monkeypatch.setattr(housekeeping, "RETENTION_BEFORE_LEAVING", 10)
     drain(queue)
     assert 100 < len(kept()) <= 390
 

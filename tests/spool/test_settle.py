@@ -47,7 +47,9 @@ def test_a_settled_job_stands_in_its_state_with_its_history(
     either_rename: str,
     target: Any,
 ) -> None:
-    assert spool.claims.settle(claim, _over(claim), target) == "a"
+    moved = spool.claims.settle(claim, _over(claim), target)
+    spool.disk.commit(*moved.owed)
+    assert moved.id == "a"
     assert stands() == [f"{DIRECTORIES[target]}/a.json"]
     assert json.loads((root / stands()[0]).read_bytes())["history"][0]["outcome"] == "failed"
     assert not [*(root / "tmp").iterdir()]
@@ -62,11 +64,11 @@ def test_settling_never_overwrites_another_job(
     target: Any,
 ) -> None:
     theirs = drop("a.json", "theirs", state=DIRECTORIES[target])
-    assert spool.claims.settle(claim, _over(claim), target) == "a.2"
+    assert spool.claims.settle(claim, _over(claim), target).id == "a.2"
     assert theirs.read_text() == "theirs"
 
 
-@pytest.mark.parametrize("failing", ["stage", "replace", "move"])
+@pytest.mark.parametrize("failing", ["write", "rename", "move"])
 def test_settling_that_failed_can_be_tried_again(
     spool: Spool,
     claim: Claim,
@@ -79,7 +81,7 @@ def test_settling_that_failed_can_be_tried_again(
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Spool if failing == "stage" else Disk, failing, refuse)
+        patch.setattr(os if failing == "rename" else Disk, failing, refuse)
         with pytest.raises(OSError, match="full"):
             spool.claims.settle(claim, _over(claim), "completed")
     assert os.path.lexists(claim.path)
@@ -127,5 +129,5 @@ def test_the_target_reaches_the_disk_before_the_source(
         steps.extend(os.path.relpath(path, spool.layout.root).split("/")[0] for path in paths)
 
     monkeypatch.setattr(Disk, "commit", noted)
-    spool.claims.settle(claim, _over(claim), "completed")
+    spool.disk.commit(*spool.claims.settle(claim, _over(claim), "completed").owed)
     assert steps == ["done", "processing"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.spool.spool import Spool
+from queuectl.spool.claims import Claims
 from queuectl.worker.worker import Tally
 
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -238,13 +238,13 @@ def test_a_job_that_is_put_off_as_it_is_claimed_waits(
     queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = queue.get(queue.enqueue("true", id="a")).path
-    claim = Spool.claim
+    claim = Claims.take
 
     def put_off_first(*args: Any) -> Any:
         record = json.loads(Path(path).read_text())
         Path(path).write_text(json.dumps({**record, "run_at": "2099-01-01T00:00:00Z"}))
         return claim(*args)
 
-    monkeypatch.setattr(Spool, "claim", put_off_first)
+    monkeypatch.setattr(Claims, "take", put_off_first)
     tally = drain(queue)
     assert (tally.scheduled, queue.get("a").state, queue.get("a").job.history) == (1, "pending", [])

@@ -26,7 +26,7 @@ from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker import attempt
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.intake import Intake
-from queuectl.worker.slots import Slots
+from queuectl.worker.slot import Slot, Workshop
 
 Ack = Callable[[str], None]
 HALF = b'{"command": "echo half'
@@ -87,8 +87,9 @@ def settle(spool: Spool, taken: Claim, outcome: Outcome, *, later: bool = False)
     entry = Attempt(attempt=taken.attempt, outcome=outcome, worker=taken.worker)
     policy = spool.settings.current().retry_policy
     record, target = retry.conclude(taken.job, entry, policy, now=clock.now() + 3600, draw=0.0)
-    owed: list[str] = []
-    spool.claims.settle(taken, record, target, owed=owed if later else None)
+    owed = spool.claims.settle(taken, record, target).owed
+    if not later:
+        spool.disk.commit(*owed)
     return owed
 
 
@@ -267,15 +268,13 @@ def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
         holder = Holder(spool)
         hooks = kind(spool, holder.name, 1, changed=_nothing)
         intake = Intake(spool, hooks)
-        slots = Slots(
-            holder.name, 1, intake, hooks, NO_OBSERVER, released=_nothing, failed=lambda _: None
-        )
-        slots._controls[1] = StopSwitch()
-        taken = slots._claim(1, "pending", "waits.json", Seen("waits", 0), None)
-        settled = slots._perform(1, taken) if taken else None
+        slot = Slot(1, Workshop(holder.name, intake, hooks, NO_OBSERVER, _nothing))
+        slot._switch = StopSwitch()
+        taken = slot._claim("pending", "waits.json", Seen("waits", 0), None)
+        settled = slot._perform(taken) if taken else None
         if settled is None:
             raise OSError("not claimed, or not settled")
-        slots._make_last(settled)
+        slot._confirm(settled, settled.failure)
         ack("settled")
 
     return act
@@ -297,7 +296,7 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
         )
         assert hook_markers.put_for(spool, taken, record, target, settings)
         if settles:
-            spool.claims.settle(taken, record, target)
+            spool.disk.commit(*spool.claims.settle(taken, record, target).owed)
     last = job("last", "last").evolve(max_retries=0)
     publish(spool, last, unique=True)
     claim(spool, holder.name, "last")
