@@ -493,7 +493,7 @@ class Queue:
             error="cancelled before it was started",
             finished_at=clock.format_timestamp(now),
         )
-        return retry.conclude(claim.job, entry, self.settings.retry_policy, now=now, draw=0.0)
+        return retry.next_record(claim.job, entry, self.settings.retry_policy, now=now, draw=0.0)
 
     def _retried(self, claim: Claim) -> tuple[Job, State]:
         now = clock.format_timestamp(clock.now())

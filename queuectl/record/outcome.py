@@ -1,4 +1,4 @@
-"""How an attempt ended, as its history entry tells it."""
+"""How an attempt ended, as its history entry records it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from msgspec.structs import replace
 from queuectl.record.job import Attempt, Outcome
 
 
-def conclude(
-    entry: Attempt, asked: Outcome | None, code: int | None, timeout: float | None
+def ended(
+    entry: Attempt, ended_by: Outcome | None, exit_code: int | None, timeout: float | None
 ) -> Attempt:
-    """Enter how a command has ended: by what was asked for, or by its own exit code."""
-    name = _signal_name(-code) if code is not None and code < 0 else None
-    entry = replace(entry, exit_code=None if name else code, signal=name)
-    match asked:
+    """Return the history entry of an attempt whose command has ended.
+
+    `ended_by` is the outcome for which queuectl killed the command, or None if the command exited
+    by itself. `exit_code` is that of `subprocess`: -N if signal N killed the command, None if the
+    command did not start. `timeout`, in seconds, is used only in the text of a timeout.
+    """
+    by_signal = _signal_name(-exit_code) if exit_code is not None and exit_code < 0 else None
+    entry = replace(entry, exit_code=None if by_signal else exit_code, signal=by_signal)
+    match ended_by:
         case "timeout":
             return replace(entry, outcome="timeout", error=f"ran longer than {timeout:g} s")
-        case "cancelled" | "interrupted":
-            words = "cancelled" if asked == "cancelled" else "the worker was told to stop now"
-            return replace(entry, outcome=asked, error=words)
-    if code == 0:
+        case "cancelled":
+            return replace(entry, outcome="cancelled", error="cancelled")
+        case "interrupted":
+            return replace(entry, outcome="interrupted", error="the worker was told to stop now")
+    if exit_code == 0:
         return replace(entry, outcome="ok")
-    return replace(entry, error=f"killed by {name}" if name else f"exit status {code}")
+    return replace(
+        entry, error=f"killed by {by_signal}" if by_signal else f"exit status {exit_code}"
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -96,7 +96,7 @@ def place_of(decision: Decision) -> State:
             return "failed"
 
 
-def conclude(
+def next_record(
     job: Job, entry: Attempt, policy: RetryPolicy, *, now: float, draw: float
 ) -> tuple[Job, State]:
     """Enter an attempt that is over: return the job's new record and the state it goes to.

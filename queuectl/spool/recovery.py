@@ -106,7 +106,7 @@ def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -
         log=spool.layout.relative(spool.layout.log(place.id, place.attempt)),
     )
     settings = spool.settings.last_good
-    record, target = retry.conclude(claim.job, entry, settings.retry_policy, now=now, draw=draw)
+    record, target = retry.next_record(claim.job, entry, settings.retry_policy, now=now, draw=draw)
     log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
     hook_markers.void(spool, place, claim.job)
     hook_markers.put_for(spool, claim, record, target, settings)

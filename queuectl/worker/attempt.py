@@ -27,7 +27,7 @@ from queuectl.process.spawn import Child
 from queuectl.process.waiting import StopSwitch, wait
 from queuectl.record.encoding import encode
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
-from queuectl.record.outcome import conclude
+from queuectl.record.outcome import ended
 from queuectl.record.running import Run, cookie
 from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
@@ -74,7 +74,7 @@ def run(
         return replace(entry, error=reason, log=None, finished_at=entry.started_at)
     try:
         if control.reason:
-            entry = conclude(entry, control.reason, None, None)
+            entry = ended(entry, control.reason, None, None)
         else:
             entry = _run(spool, claim, slot, settings, control, environment, entry, log)
     finally:
@@ -122,7 +122,7 @@ def _run(
         marks = survivors.Marks(mark, survivors.identity(run_path), group=command.pid)
         with slot_lock.released():
             survivors.end(marks, settings.kill_grace, pause=time.sleep)
-    return conclude(entry, asked, command.reap(), timeout)
+    return ended(entry, asked, command.reap(), timeout)
 
 
 def _close(fd: int) -> None:

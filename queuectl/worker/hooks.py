@@ -25,7 +25,7 @@ from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
 from queuectl.process.waiting import StopSwitch, wait
 from queuectl.record.job import Attempt, Job, Outcome, State
-from queuectl.record.outcome import conclude
+from queuectl.record.outcome import ended
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.hook_markers import VARIABLES, Marker
@@ -215,7 +215,7 @@ class Hooks:
                     survivors.end(marks, settings.kill_grace, pause=time.sleep)
                 code = hook.reap()
             entry = Attempt(attempt=0, outcome="failed")
-            entry = conclude(entry, asked, code, settings.hook_timeout)
+            entry = ended(entry, asked, code, settings.hook_timeout)
             return entry.error and f"{entry.error}{_end_of(output)}"
         finally:
             os.close(output)

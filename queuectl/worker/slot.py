@@ -245,7 +245,7 @@ class Slot:
     def _decide(self, claim: Claim, entry: Attempt) -> tuple[Job, State]:
         self._spool.refresh_settings()
         policy = self._spool.settings.last_good.retry_policy
-        return retry.conclude(claim.job, entry, policy, now=clock.now(), draw=random.random())
+        return retry.next_record(claim.job, entry, policy, now=clock.now(), draw=random.random())
 
     def _lose(self, claim: Claim, entry: Attempt, marker: str | None, error: ClaimLost) -> None:
         log.error("%s; its outcome, %s, is not recorded", error, entry.outcome)

@@ -80,7 +80,7 @@ def _lost(spool: Spool) -> Path:
 def _concluded(spool: Spool) -> Path:
     holder, claim = _claimed(spool, "over")
     entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
-    record, _ = retry.conclude(claim.job, entry, spool.settings.current().retry_policy,
+    record, _ = retry.next_record(claim.job, entry, spool.settings.current().retry_policy,
                                now=clock.now(), draw=0.0)  # fmt: skip
     spool.disk.replace(spool.stage(record), claim.path)
     _die(holder)

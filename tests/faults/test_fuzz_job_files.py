@@ -63,7 +63,7 @@ def _verdict(data: bytes) -> tuple[Job | None, list[str]]:
     if (again := decode(job.encode())) and _plain(again) != _plain(job):
         wrong.append("encoding and decoding it gives another job")
     entry = Attempt(attempt=job.next_attempt, outcome="failed", error="x")
-    later, _ = retry.conclude(job, entry, POLICY, now=clock.now(), draw=0.0)
+    later, _ = retry.next_record(job, entry, POLICY, now=clock.now(), draw=0.0)
     written = decode(later.encode())
     theirs = set(job.raw) - OURS
     if {key: _bare(job.raw[key]) for key in theirs} != {

@@ -52,7 +52,7 @@ def test_a_job_that_always_fails_runs_once_more_than_it_is_retried(limit: int) -
     record, runs, state = _job(f'{{"command": "false", "max_retries": {limit}}}'), 0, "pending"
     while state != "dead":
         entry = Attempt(attempt=record.next_attempt, outcome="failed")
-        record, state = retry.conclude(record, entry, POLICY, now=NOW, draw=0)
+        record, state = retry.next_record(record, entry, POLICY, now=NOW, draw=0)
         runs += 1
     assert runs == limit + 1
 
@@ -105,13 +105,13 @@ def test_jitter_only_ever_shortens_the_wait_and_by_no_more_than_its_part(
 )
 def test_an_attempt_that_is_over_is_entered(outcome: Outcome, attempts: int, state: State) -> None:
     entry = Attempt(attempt=1, outcome=outcome)
-    record, target = retry.conclude(_job(), entry, POLICY, now=NOW, draw=0)
+    record, target = retry.next_record(_job(), entry, POLICY, now=NOW, draw=0)
     assert (record.history, record.attempts, target) == ([entry], attempts, state)
 
 
 def test_a_retry_waits_from_now() -> None:
     entry = Attempt(attempt=1, outcome="failed")
-    record, _ = retry.conclude(_job(), entry, POLICY, now=NOW, draw=0)
+    record, _ = retry.next_record(_job(), entry, POLICY, now=NOW, draw=0)
     assert parse_timestamp(record.run_at or "") == NOW + 2
 
 
@@ -120,7 +120,7 @@ def test_a_retry_waits_from_now() -> None:
 def test_recovery_resumes_to_where_the_outcome_led(outcome: Outcome, attempts: int) -> None:
     before = _job(f'{{"command": "true", "attempts": {attempts}}}')
     entry = Attempt(attempt=1, outcome=outcome)
-    record, target = retry.conclude(before, entry, POLICY, now=NOW, draw=0)
+    record, target = retry.next_record(before, entry, POLICY, now=NOW, draw=0)
     assert retry.resume(record, 1, POLICY) == target
 
 

@@ -157,7 +157,7 @@ class ModelledSpool(RuleBasedStateMachine):
         """Make the record that a worker would write, and say where the job goes."""
         entry = Attempt(attempt=claim.job.next_attempt, outcome=outcome, worker=claim.worker)
         policy = self.queue.settings.retry_policy
-        return retry.conclude(claim.job, entry, policy, now=clock.now(), draw=0.0)
+        return retry.next_record(claim.job, entry, policy, now=clock.now(), draw=0.0)
 
     def write_outcome(self, thing: Thing, claim: Claim, outcome: Outcome) -> None:
         """Do the first half of a settle: the outcome is on disk, the job has not moved."""

@@ -86,7 +86,7 @@ def settle(spool: Spool, taken: Claim, outcome: Outcome, *, later: bool = False)
     """Enter an outcome without a run; return what is owed if it is to be committed later."""
     entry = Attempt(attempt=taken.attempt, outcome=outcome, worker=taken.worker)
     policy = spool.settings.current().retry_policy
-    record, target = retry.conclude(taken.job, entry, policy, now=clock.now() + 3600, draw=0.0)
+    record, target = retry.next_record(taken.job, entry, policy, now=clock.now() + 3600, draw=0.0)
     owed = spool.claims.settle(taken, record, target).owed
     if not later:
         spool.disk.commit(*owed)
@@ -170,7 +170,7 @@ def _leave_claims_of_the_dead(root: Path) -> None:
         taken = claim(spool, holder.name, tag)
         if attempts:
             entry = Attempt(attempt=1, outcome="ok", worker=taken.worker)
-            record, _ = retry.conclude(
+            record, _ = retry.next_record(
                 taken.job, entry, spool.settings.current().retry_policy, now=clock.now(), draw=0
             )
             spool.disk.replace(spool.stage(record), taken.path)
@@ -291,7 +291,7 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
             publish(spool, job(tag, tag), unique=True)
         taken = claim(spool, holder.name, tag)
         entry = Attempt(attempt=1, outcome=outcome, worker=taken.worker)
-        record, target = retry.conclude(
+        record, target = retry.next_record(
             taken.job, entry, settings.retry_policy, now=clock.now(), draw=0
         )
         assert hook_markers.put_for(spool, taken, record, target, settings)
