@@ -128,8 +128,24 @@ class Disk:
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
-        """Put a written file in the place of an older one; `commit` makes it last."""
-        os.rename(staged, target)
+        """Give a written file the name of an older one; a `commit` makes that durable.
+
+        If the rename fails, `staged` is removed.
+        """
+        try:
+            os.rename(staged, target)
+        except BaseException:
+            discard(staged)
+            raise
+
+    def overwrite(self, path: str, data: bytes, *, staged: str) -> None:
+        """Write a file, whole or not at all, over an older one: first as `staged`, then renamed.
+
+        A `commit` of the path's directory makes it durable. On failure the older file is
+        unchanged and nothing is left of the new one.
+        """
+        self.write(staged, data)
+        self.replace(staged, path)
 
     def remove(self, path: str) -> None:
         """Remove a file for good; one that is gone already is no error."""

@@ -110,13 +110,7 @@ class Delivery(Reader):
 
     def write_beside(self, path: str, data: bytes) -> None:
         """Write a small file that is no job, whole or not at all, over an older one."""
-        staged = self.layout.staged()
-        self.disk.write(staged, data)
-        try:
-            self.disk.replace(staged, path)
-        except BaseException:
-            discard(staged)
-            raise
+        self.disk.overwrite(path, data, staged=self.layout.staged())
         self.disk.commit(os.path.dirname(path))
 
 

@@ -10,7 +10,7 @@ import os
 import tomllib
 from typing import Any
 
-from queuectl.disk.durable import Disk, discard
+from queuectl.disk.durable import Disk
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record.settings import FORMAT, Settings, check, setting_named, shown
@@ -90,13 +90,8 @@ class SettingsFile:
                 document.pop(key, None)
             else:
                 document[key] = value
-            staged = self._layout.staged()
-            disk.write(staged, tomlkit.dumps(document).encode())
-            try:
-                disk.replace(staged, self._layout.settings)
-            except BaseException:
-                discard(staged)
-                raise
+            data = tomlkit.dumps(document).encode()
+            disk.overwrite(self._layout.settings, data, staged=self._layout.staged())
             disk.commit(self._layout.root)
 
     def _text(self) -> str:

@@ -219,12 +219,7 @@ class Spool(Delivery):
         """
         if not exists(claim.path):
             raise ClaimLost(f"{claim.path} is gone: another took job {claim.id} over")
-        staged = self.stage(job)
-        try:
-            self.disk.replace(staged, claim.path)
-        except BaseException:
-            discard(staged)
-            raise
+        self.disk.overwrite(claim.path, job.encode(), staged=self.layout.staged())
         return self._move_on(claim.path, target, claim.id, owed)
 
     def pass_on(self, claim: Claim, target: State) -> str:

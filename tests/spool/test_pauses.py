@@ -65,7 +65,7 @@ def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Spool, "settle"), (Spool, "stage"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
+    [(Spool, "settle"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])

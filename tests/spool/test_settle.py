@@ -66,20 +66,21 @@ def test_settling_never_overwrites_another_job(
     assert theirs.read_text() == "theirs"
 
 
-@pytest.mark.parametrize("failing", ["stage", "replace", "move"])
+@pytest.mark.parametrize(("owner", "failing"), [(Disk, "write"), (os, "rename"), (Disk, "move")])
 def test_settling_that_failed_can_be_tried_again(
     spool: Spool,
     claim: Claim,
     root: Path,
     stands: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
     failing: str,
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Spool if failing == "stage" else Disk, failing, refuse)
+        patch.setattr(owner, failing, refuse)
         with pytest.raises(OSError, match="full"):
             spool.settle(claim, _over(claim), "completed")
     assert os.path.lexists(claim.path)
