@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
 from queuectl.record.encoding import encode
@@ -50,12 +50,12 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        claim: Claim, *, host: str | None = None, marked: bool = True, locked: bool = True
+        claim: Claim, *, on: str | None = None, marked: bool = True, locked: bool = True
     ) -> subprocess.Popen[bytes]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
-            host=host or host.hostname(),
+            host=on or host.hostname(),
             boot_id=host.boot_id(),
             pid=None,
             started_at="2026-11-24T08:00:00Z",
@@ -198,7 +198,7 @@ def test_what_the_dead_left_running_is_ended_first(
 def test_what_runs_on_another_host_is_waited_for(
     queue: Queue, spool: Spool, orphan: Callable[..., Claim], leftover: Callable[..., Any]
 ) -> None:
-    command = leftover(orphan(), host="elsewhere")
+    command = leftover(orphan(), on="elsewhere")
     assert _recover(spool) == []
     assert command.poll() is None
     assert queue.get("a").state == "processing"
