@@ -1,9 +1,9 @@
-"""The turn: of a worker's slots one works at a time, and lets another while it waits.
+"""The slot lock: of the slots of one worker, the one that holds it works and the others wait.
 
-Python runs one thread at a time as it is, but its lock changes hands at every system call,
-however short: eight slots wake each other more than forty times for a job, and each time one is
-woken to find the lock taken again. The turn is kept over what is short and let go of over what
-waits: a commit, the start of a command, its life, a pause.
+Python runs one thread at a time anyway, but its own lock changes hands at every system call,
+however short: without the slot lock, eight slots wake each other more than forty times for each
+job, only to find Python's lock taken again. A slot holds the slot lock for short work and releases
+it while it waits: for a commit, for the start of a command, for the command's end, in a pause.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-_turn = threading.Lock()
-_mine = threading.local()
+_lock = threading.Lock()
+_thread = threading.local()
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Have the turn, once whoever has it lets go of it."""
-    with _turn:
-        _mine.is_taken = True
+    """Wait for the slot lock and hold it."""
+    with _lock:
+        _thread.holds = True
         try:
             yield
         finally:
-            _mine.is_taken = False
+            _thread.holds = False
 
 
 @contextlib.contextmanager
 def released() -> Iterator[None]:
-    """Let another have the turn meanwhile. A thread that does not have it just goes on."""
-    if not getattr(_mine, "is_taken", False):
+    """Let another thread hold the lock meanwhile. In a thread that does not hold it, do nothing."""
+    if not getattr(_thread, "holds", False):
         yield
         return
-    _mine.is_taken = False
-    _turn.release()
+    _thread.holds = False
+    _lock.release()
     try:
         yield
     finally:
-        _turn.acquire()
-        _mine.is_taken = True
+        _lock.acquire()
+        _thread.holds = True

@@ -1,10 +1,14 @@
 """The only module that renames, links or fsyncs.
 
-Durability rests on three facts of POSIX file systems. A file is on disk once it has been
-fsynced; its name is on disk once the directory that holds the name has been fsynced; a rename
-is atomic to everyone who looks, but only the fsync of its directory makes it last. Each
-function here does one step of the protocol and says where it is committed. Where more is known
-of the file system, the same is reached with fewer commits.
+Three facts about POSIX file systems make the protocol durable:
+
+- the bytes of a file are on disk once the file has been fsynced;
+- its name is on disk once the directory that holds the name has been fsynced;
+- a rename is atomic for every process that looks, but it survives a power cut only once its
+  directory has been fsynced.
+
+Each method of `Disk` is one step of the protocol, and its docstring says what commits the step.
+On a file system that is known to promise more than POSIX, the same takes fewer fsyncs.
 """
 
 from __future__ import annotations
@@ -25,15 +29,15 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _WAIT_WRITE_WAIT = 7  # SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
-_F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: past the drive's cache
+_F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: flushes the drive too
 
 
 class Disk:
-    """How files of one spool are written: durably or not, and with which mode.
+    """Writes, renames and removes the files of one spool.
 
-    `sync` False gives up durability for speed: every rename stays atomic, but a power cut may
-    lose what was acknowledged. `file_mode` is the mode of every file made. `on` is what is
-    known of the file system that they are all on.
+    With `sync` False nothing is fsynced: every rename is still atomic, but a power cut may lose
+    acknowledged jobs. `file_mode` is the mode of every new file. `on` describes the file system
+    that all the files are on.
     """
 
     def __init__(
@@ -44,10 +48,9 @@ class Disk:
         self.on = on
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a new file and force its bytes to disk; nothing is left of it on failure.
+        """Write a new file and force its bytes to disk; on failure nothing is left of it.
 
-        Its name, and with it the file, lasts once the directory that it is moved into has been
-        committed.
+        The file survives a power cut once it has its final name and that name is committed.
         """
         fd = create(path, os.O_WRONLY | os.O_EXCL, self.file_mode)
         try:
@@ -61,10 +64,10 @@ class Disk:
             raise
 
     def write_many(self, files: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Write new files and force all their bytes to disk at once; all or none are left.
+        """Write new files and force all their bytes to disk; on failure none of them is left.
 
-        Where one syncfs(2) makes a whole file system durable (Linux, on file systems known to
-        do so), a thousand files cost about as much as one; elsewhere each is fsynced.
+        Returns their paths. Where one syncfs(2) makes a whole file system durable, a thousand
+        files cost about as much as one; elsewhere each file is fsynced.
         """
         quick = Disk(sync=False, file_mode=self.file_mode)
         written: list[str] = []
@@ -73,11 +76,7 @@ class Disk:
                 quick.write(path, data)
                 written.append(path)
             if self.sync and written:
-                if self.on.syncs_as_one:
-                    _sync_file_system(os.path.dirname(written[0]))
-                else:
-                    for path in written:
-                        self._sync_path(path, os.O_RDONLY)
+                self._sync_files(written)
         except BaseException:
             for path in written:
                 discard(path)
@@ -85,20 +84,21 @@ class Disk:
         return written
 
     def publish_many(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Give written files their final names, in order, as `publish` does for one.
+        """Give written files their final names, in order, as `publish` does for one file.
 
-        The names may be in several directories. If one cannot be given, those given so far
-        are taken back, except where somebody has moved the file on meanwhile.
+        The names may be in several directories. If a rename or the commit fails, the files that
+        have their final names already get their old names back, except those that another
+        process has moved meanwhile.
         """
-        given: list[tuple[str, str]] = []
+        renamed: list[tuple[str, str]] = []
         try:
             for staged, target in pairs:
                 _rename_exclusive(staged, target)
-                given.append((staged, target))
-            changed = [os.path.dirname(target) for _, target in given]
-            self.commit(*reversed(dict.fromkeys(reversed(changed))))  # by their last change
+                renamed.append((staged, target))
+            changed = [os.path.dirname(target) for _, target in renamed]
+            self.commit(*reversed(dict.fromkeys(reversed(changed))))  # ordered by last change
         except BaseException:
-            for staged, target in given:
+            for staged, target in renamed:
                 with contextlib.suppress(OSError):
                     os.rename(target, staged)
             raise
@@ -106,31 +106,32 @@ class Disk:
     def publish(self, staged: str, target: str) -> None:
         """Give a written file its final name, which must be free; on return it is durable.
 
-        Raises FileExistsError, and leaves `staged`, if the name is taken.
+        Raises FileExistsError if the name is taken; `staged` is then left as it is.
         """
-        _rename_exclusive(staged, target)  # the commit point for everyone who looks
-        self.commit(os.path.dirname(target))  # and for a power cut
+        _rename_exclusive(staged, target)  # the commit point for every process that looks
+        self.commit(os.path.dirname(target))  # the commit point for a power cut
 
     def move(self, source: str, target: str) -> list[str]:
-        """Move a file to a free name in another directory; return what to `commit`, in order.
+        """Move a file to a free name in another directory.
 
-        Raises FileExistsError, FileNotFoundError.
+        Returns the directories to `commit`, in order. Raises FileExistsError, FileNotFoundError.
         """
         _rename_exclusive(source, target)
         return _moved(source, target)
 
     def take(self, source: str, target: str) -> list[str]:
-        """Move a file into a directory that is the caller's alone; return what to `commit`.
+        """Move a file into a directory that only the caller writes to.
 
-        One plain rename decides between all who want it: FileNotFoundError is another's win.
+        Several processes may try to take one file: the rename succeeds for one of them and
+        raises FileNotFoundError for the others. Returns the directories to `commit`, in order.
         """
         os.rename(source, target)
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
-        """Put a written file in the place of an older one; `commit` makes it durable.
+        """Rename a written file over an older one; a `commit` of the directory makes it durable.
 
-        On failure the written file is discarded.
+        If the rename fails, `staged` is removed.
         """
         try:
             os.rename(staged, target)
@@ -139,17 +140,21 @@ class Disk:
             raise
 
     def overwrite(self, path: str, data: bytes, *, staged: str) -> None:
-        """Write a file whole or not at all, over an older one; `commit` makes it durable."""
+        """Replace a file's content: write the new file as `staged`, then rename it to `path`.
+
+        A `commit` of the directory makes the rename durable. On failure the older file is
+        unchanged and nothing is left of the new one.
+        """
         self.write(staged, data)
         self.replace(staged, path)
 
     def remove(self, path: str) -> None:
-        """Remove a file for good; one that is gone already is no error."""
+        """Remove a file, durably; a file that is missing already is not an error."""
         discard(path)
         self.commit(os.path.dirname(path))
 
     def make_dir(self, path: str, mode: int) -> None:
-        """Make a directory, durably, with exactly this mode; one that exists is left alone."""
+        """Make a directory, durably, with exactly this mode; an existing one is left as it is."""
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
@@ -160,8 +165,8 @@ class Disk:
     def commit(self, *directories: str) -> None:
         """Force the names in these directories to disk, in this order. Raises NotDurable.
 
-        The last one is that which was changed last. Where all changes go through one log, its
-        commit is the commit of them all.
+        The caller names the directory that was changed last as the last one. Where all changes
+        go through one log, the fsync of that directory commits all of them.
         """
         if not self.sync:
             return
@@ -169,21 +174,28 @@ class Disk:
             self._sync_path(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def commit_later(self, *directories: str) -> list[str]:
-        """Begin a commit, and return the directories with which it is to be ended later.
+        """Begin a commit, and return the directories that the caller has to `commit` later.
 
-        Where directories reach the disk one by one, all but the last must do so now: a change
-        to come might otherwise be there before them. Raises NotDurable.
+        Where each directory reaches the disk by itself, all but the last are committed now:
+        otherwise a later change could reach the disk before them. Raises NotDurable.
         """
         later = 0 if self.on.has_one_log else len(directories) - 1
         self.commit(*directories[:later])
         return list(directories[later:])
 
     def _force(self, fd: int, path: str) -> None:
-        """Force a new file's bytes to disk, so that it is whole wherever its name will be."""
+        """Force a new file's bytes to disk, so that the file is whole under its next name."""
         if self.sync and self.on.has_one_log:
             _write_out(fd, path)
         else:
             self._fsync(fd, path)
+
+    def _sync_files(self, paths: Sequence[str]) -> None:
+        if self.on.syncs_as_one:
+            _sync_file_system(os.path.dirname(paths[0]))
+            return
+        for path in paths:
+            self._sync_path(path, os.O_RDONLY)
 
     def _sync_path(self, path: str, flags: int) -> None:
         try:
@@ -194,7 +206,7 @@ class Disk:
                 os.close(fd)
         except FileNotFoundError:
             raise
-        except OSError as error:  # what was renamed stands under its new name all the same
+        except OSError as error:  # the file was renamed all the same
             raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
 
     def _fsync(self, fd: int, path: str) -> None:
@@ -208,24 +220,24 @@ class Disk:
                     os.fsync(fd)
         except OSError as error:
             # After a failed fsync the kernel may drop the pages and report success next time
-            # (fsyncgate, 2018): the data is not durable, and asking again would not make it so.
+            # (fsyncgate, 2018): the data is not durable, and a second fsync would not change that.
             raise NotDurable(f"{path}: cannot be made durable: {error.strerror}") from error
 
 
 def _moved(source: str, target: str) -> list[str]:
-    """The directories that a move changes, in the order in which they are to be committed.
+    """Return the directories that a move changes, in the order in which to commit them.
 
-    The target's comes first: a power cut between the two may show the file under both names,
-    never under none.
+    The target's directory comes first: after a power cut between the two commits the file may
+    have both names, but never neither.
     """
     return [os.path.dirname(target), os.path.dirname(source)]
 
 
 def create(path: str, flags: int, mode: int) -> int:
-    """Open a file, making it if need be with exactly this mode; symbolic links are refused.
+    """Open a file; make it with exactly this mode if it is missing. Refuses symbolic links.
 
-    The umask may only take away from a mode, so it is set once more where it grants something
-    to others; a file that is another's keeps the mode it has.
+    The umask may have removed bits for group and others from the mode, so a mode that has such
+    bits is set again. The file of another user keeps its mode.
     """
     fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     if mode & 0o077:
@@ -235,20 +247,20 @@ def create(path: str, flags: int, mode: int) -> int:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte: a short write is no error, only the first part."""
+    """Write all the bytes; after a short write, go on with the rest."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def discard(path: str) -> None:
-    """Remove a file if it is there; nothing depends on when that reaches the disk."""
+    """Remove a file if it exists. Not durable: the file may be back after a power cut."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def discard_tree(path: str) -> None:
-    """Remove a file, or a directory with all that is in it, if it is there."""
+    """Remove a file, or a directory with everything in it, if it exists. Not durable."""
     if os.path.isdir(path) and not os.path.islink(path):
         import shutil
 
@@ -276,14 +288,14 @@ _renameat2 = _find_renameat2()
 
 
 def _write_out(fd: int, path: str) -> None:
-    """Write a file's bytes to where they belong, and wait for it, without committing anything.
+    """Write a file's bytes to disk and wait until they are written, without a commit of the log.
 
-    A commit alone would do the same, and cost as much again as that of the rename which follows.
-    Left to the kernel the bytes would be written some time after the commit of the name: a power
-    cut in between shows an empty file.
+    An fsync would write the bytes too, but it also commits the log, which the rename that
+    follows has to commit again anyway. Without this call the kernel would write the bytes some
+    time after the commit of the name: a power cut in between leaves an empty file.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    whole = (ctypes.c_int64(0), ctypes.c_int64(0))  # from the start to the end
+    whole = (ctypes.c_int64(0), ctypes.c_int64(0))  # offset 0, length 0: up to the end
     with slot_lock.released():
         failed = libc.sync_file_range(fd, *whole, _WAIT_WRITE_WAIT) != 0
     if failed:
@@ -292,9 +304,9 @@ def _write_out(fd: int, path: str) -> None:
 
 
 def _sync_file_system(directory: str) -> None:
-    """Make all of a file system durable at once.
+    """Make everything in a file system durable with one syncfs(2).
 
-    Raises NotDurable if the kernel tried and failed (it reports write errors since Linux 5.8).
+    Raises NotDurable if a write failed (the kernel reports that since Linux 5.8).
     """
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -307,27 +319,35 @@ def _sync_file_system(directory: str) -> None:
 
 
 def _rename_exclusive(source: str, target: str) -> None:
-    """Rename without ever overwriting: FileExistsError if the target's name is taken.
+    """Rename without overwriting: FileExistsError if the target exists.
 
-    renameat2(RENAME_NOREPLACE) where it exists (Linux; not on NFS), else link and unlink,
-    between which the file has two names: whoever finds two names of one inode removes the one
-    in the earlier state.
+    Uses renameat2(RENAME_NOREPLACE) where that exists (Linux, but not on NFS), else link and
+    unlink. Between those two the file has two names; a process that finds two names of one
+    inode removes the name in the earlier state.
     """
-    if _renameat2 is not None:
-        done = _renameat2(
-            _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
-        )
-        if done == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in _NO_SUCH_CALL:
-            raise OSError(code, os.strerror(code), source, None, target)
-    if stat.S_ISDIR(os.lstat(source).st_mode):  # no job: rename replaces an empty one at most
+    if _renamed_in_one_call(source, target):
+        return
+    if stat.S_ISDIR(os.lstat(source).st_mode):  # not a job; a rename overwrites only an empty one
         os.rename(source, target)
         return
     os.link(source, target, follow_symlinks=False)
     try:
         os.unlink(source)
     except OSError:
-        discard(target)  # not both: whoever tries again would find its own file in the way
+        discard(target)  # with both names left, the next try would find the target taken
         raise
+
+
+def _renamed_in_one_call(source: str, target: str) -> bool:
+    """Rename by renameat2(2); False if the kernel or the file system does not have it."""
+    if _renameat2 is None:
+        return False
+    done = _renameat2(
+        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
+    )
+    if done == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_SUCH_CALL:
+        return False
+    raise OSError(code, os.strerror(code), source, None, target)

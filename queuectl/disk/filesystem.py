@@ -1,7 +1,7 @@
-"""What is known of the file system that a directory is on: which shortcuts it can be trusted with.
+"""Which file system a directory is on, and which shortcuts are safe there.
 
-Every file system that is not known by name gets the order of calls that POSIX promises something
-for. Each shortcut stands for one that was tried by cutting its power.
+A file system that is not known by name gets the sequence of calls for which POSIX makes a promise.
+Each shortcut was tested by cutting the power of the file systems that get it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ _EXT4, _XFS, _BTRFS, _TMPFS = 0xEF53, 0x58465342, 0x9123683E, 0x01021994  # stat
 
 
 class FileSystem(Struct, frozen=True):
-    """The shortcuts that a file system can be trusted with.
+    """The shortcuts that are safe on a file system.
 
-    `syncs_as_one`: one syncfs(2) makes all that is in it durable. FUSE and NFS may leave that to
-    the server. `has_one_log`: all changes of names and sizes go through one log in their order
-    (ext4 with a journal, XFS). There the fsync of the directory that was changed last makes every
-    earlier change last too, and a file whose bytes were written out before it was renamed is
-    whole if its name is there, though the file itself was never fsynced. On btrfs, where each
-    fsync logs what it takes to be needed, and on ext4 without a journal neither holds.
+    `syncs_as_one`: one syncfs(2) makes everything in it durable. FUSE and NFS may leave that to
+    the server.
+
+    `has_one_log`: all changes of names and sizes go through one log, in order (ext4 with a
+    journal, XFS). Then the fsync of the directory that was changed last makes all earlier changes
+    durable too; and a file whose bytes were written to disk before its rename is whole if its new
+    name is on disk, even though the file was never fsynced. Neither is true on btrfs, where each
+    fsync logs only what it considers necessary, nor on ext4 without a journal.
     """
 
     syncs_as_one: bool = False
@@ -34,7 +36,7 @@ UNKNOWN = FileSystem()
 
 
 def about(directory: str) -> FileSystem:
-    """Tell what is known of the file system that a directory is on."""
+    """Return which shortcuts are safe on the file system that a directory is on."""
     kind = _kind(directory)
     journalled = kind == _EXT4 and _has_journal(directory)
     return FileSystem(
@@ -44,7 +46,7 @@ def about(directory: str) -> FileSystem:
 
 
 def _kind(directory: str) -> int | None:
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return None
     found = ctypes.create_string_buffer(256)  # struct statfs; f_type is its first long
     if ctypes.CDLL(None).statfs(os.fsencode(directory), found) != 0:
@@ -53,7 +55,7 @@ def _kind(directory: str) -> int | None:
 
 
 def _has_journal(directory: str) -> bool:
-    """Whether an ext4 has its journal in itself: the kernel lists it under its device's name."""
+    """Whether an ext4 has an internal journal: the kernel lists it by the device's name."""
     device = os.stat(directory).st_dev
     try:
         link = os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")

@@ -1,4 +1,4 @@
-"""File locks that their holder keeps for life: the kernel releases them when it ends."""
+"""File locks that a process holds for as long as it runs: the kernel releases them at its end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from queuectl.disk.durable import create, discard
 
 
 def make_locked(path: str, staged: str, mode: int) -> int:
-    """Make a lock file that nobody has ever seen unlocked, and return its descriptor.
+    """Make a lock file that no process ever sees unlocked; return its descriptor.
 
-    It is locked under its temporary name and then renamed: a lock belongs to the file, not to
-    its name. The lock is held until every copy of the descriptor is closed.
+    The file is locked under the name `staged` and then renamed to `path`: the lock belongs to
+    the file, not to its name. It is held until every copy of the descriptor is closed.
     """
     fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
@@ -29,10 +29,10 @@ def make_locked(path: str, staged: str, mode: int) -> int:
 
 
 def try_lock(path: str, *, make_with: int | None = None) -> int | None:
-    """Take a file's lock without waiting; None while another holds it.
+    """Lock a file without waiting and return its descriptor; None if the lock is held already.
 
-    `make_with` is the mode to make it with if it is not there. Raises FileNotFoundError if the
-    file is gone, also if it went while we took the lock.
+    With `make_with`, a mode, a missing file is made. Raises FileNotFoundError if the file is
+    missing, or was removed or replaced before the lock was held.
     """
     if make_with is not None:
         fd = create(path, os.O_RDWR, make_with)
@@ -42,7 +42,7 @@ def try_lock(path: str, *, make_with: int | None = None) -> int | None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(fd).st_ino:
             return fd
-        raise FileNotFoundError(errno.ENOENT, "replaced while it was locked", path)
+        raise FileNotFoundError(errno.ENOENT, "replaced before it was locked", path)
     except BlockingIOError:
         os.close(fd)
         return None
@@ -53,7 +53,7 @@ def try_lock(path: str, *, make_with: int | None = None) -> int | None:
 
 @contextlib.contextmanager
 def locked(path: str, mode: int) -> Iterator[None]:
-    """Hold a lock file's lock, waiting for it; the file stays, so that all lock the same one."""
+    """Wait for a file's lock and hold it. The file is never removed: all lock the same file."""
     fd = create(path, os.O_RDWR, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -65,7 +65,7 @@ def locked(path: str, mode: int) -> Iterator[None]:
 def is_locked(path: str) -> bool:
     """Return whether a process holds a file's lock; False if the file is missing.
 
-    Raises OSError where that cannot be known.
+    Raises OSError if that cannot be found out.
     """
     try:
         lock = try_lock(path)

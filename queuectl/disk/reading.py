@@ -1,4 +1,4 @@
-"""Looking at what anybody may have put there: never waits, never follows a link."""
+"""Looks at files that any program may have made: never blocks, never follows a symbolic link."""
 
 from __future__ import annotations
 
@@ -7,13 +7,43 @@ import fcntl
 import os
 import signal
 import stat
+import sys
+
+from msgspec import Struct
+
+from queuectl import clock
+
+_CLOCK_TICK = 0.1
+"""Seconds: two changes within one tick of the file system's clock may leave the same mtime."""
+
+
+class DirectoryStamp(Struct, frozen=True):
+    """A directory's mtime (ns), read before the directory was listed.
+
+    `is_final` is False if a later change could still leave the same mtime.
+    """
+
+    mtime: int
+    is_final: bool
+
+    def confirms(self, earlier: DirectoryStamp | None) -> bool:
+        """Whether a listing made after `earlier` was taken still holds; False for None."""
+        return earlier is not None and earlier.is_final and earlier.mtime == self.mtime
+
+
+def directory_stamp(path: str) -> DirectoryStamp:
+    """Return a directory's stamp; take it before listing, and compare it with the next one."""
+    now = clock.now()
+    mtime = os.stat(path).st_mtime_ns
+    return DirectoryStamp(mtime, mtime / 1e9 < now - _CLOCK_TICK)
 
 
 def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file of at most `limit` bytes (one more is returned to tell).
+    """Read a regular file; return its bytes, at most `limit` + 1 of them, and its stat.
 
-    A symbolic link is not followed and a FIFO does not block. Raises OSError; for what is no
-    regular file, OSError with EINVAL or the kernel's own ELOOP or ENXIO.
+    More than `limit` bytes tell the caller that the file is too large. Does not follow a
+    symbolic link, nor block on a FIFO. Raises OSError; for anything but a regular file with
+    EINVAL, or the kernel's own ELOOP or ENXIO.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -21,7 +51,7 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, f"is {kind(found.st_mode)}, not a file", path)
         data = os.read(fd, min(found.st_size, limit) + 1)
-        if len(data) != found.st_size:  # it has changed, or is larger than the limit
+        if len(data) != found.st_size:  # the file has changed, or is larger than the limit
             while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
                 data += more
         return data, found
@@ -30,7 +60,7 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
 
 
 def kind(mode: int) -> str:
-    """Name what a mode says a thing is, for messages."""
+    """Name the type of file that a mode (st_mode) tells of, for messages."""
     for test, name in (
         (stat.S_ISREG, "a file"),
         (stat.S_ISDIR, "a directory"),
@@ -44,24 +74,24 @@ def kind(mode: int) -> str:
 
 
 def has_writer(path: str) -> bool:
-    """Whether some process holds the file open for writing.
+    """Whether a process has the file open for writing, as far as that can be found out.
 
-    A read lease is granted only on a file that nobody has open for writing (fcntl(2)). Where
-    leases cannot be had (another's file, NFS, macOS) the answer is no: then only time tells.
+    The kernel grants a read lease only on a file that no process has open for writing
+    (fcntl(2)). Where there are no leases (another user's file, NFS, macOS) the answer is False:
+    the caller can only wait and see whether the file changes.
     """
-    lease: int | None = getattr(fcntl, "F_SETLEASE", None)
-    if lease is None:
+    if sys.platform != "linux":
         return False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # Whoever opens it for writing while we hold the lease has a signal sent to us; the
-        # default one, SIGIO, would end this process.
+        # If a process opens the file for writing while the lease is held, the kernel sends this
+        # process a signal; the default one, SIGIO, would end it.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, lease, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, lease, fcntl.F_UNLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return False
     except OSError as error:
         return error.errno == errno.EAGAIN
@@ -70,9 +100,9 @@ def has_writer(path: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether there is something at a path. Raises OSError where that cannot be known.
+    """Whether a path exists (a dangling link does). Raises OSError if that cannot be found out.
 
-    os.path.lexists answers no to every error: a disk that fails would make jobs disappear.
+    os.path.lexists answers False at every error: on a failing disk jobs would seem to be gone.
     """
     try:
         os.lstat(path)
@@ -82,7 +112,7 @@ def exists(path: str) -> bool:
 
 
 def same_file(one: str, other: str) -> bool:
-    """Whether two names stand for one file; False if either is gone."""
+    """Whether two names are names of one file; False if either is missing."""
     try:
         return os.path.samestat(os.lstat(one), os.lstat(other))
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""A command's processes: their start, what is left of them, and their end."""
+"""The processes of a command: start it, wait for it, find and end what is left of it."""

@@ -1,8 +1,8 @@
-"""A command's own process: started without holding up other threads, and seen to its end.
+"""Starts a command, and reaps it when it has ended, without holding up other threads.
 
-subprocess keeps the interpreter's lock from the fork to the exec, a third of a millisecond in
-which no other slot moves. posix_spawn(3), called through ctypes, does not; where it lacks what
-is needed (macOS, old C libraries) subprocess starts the command.
+subprocess keeps the interpreter's lock from the fork to the exec: a third of a millisecond in
+which no other slot runs. posix_spawn(3), called by ctypes, does not. Where it lacks what is needed
+here (macOS, old C libraries), subprocess starts the command.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from queuectl import slot_lock
 
 _SETSIGDEF, _SETSID = 0x04, 0x80  # posix_spawn flags, <spawn.h>
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
-_ROOM = 1024  # bytes, more than any of the structures of <spawn.h> and <signal.h> takes
+_NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+_STRUCT_BYTES = 1024  # more than any of the structs in <spawn.h> and <signal.h> takes
 
 
 class Child:
@@ -33,7 +33,7 @@ class Child:
         self._code: int | None = None
 
     def has_ended(self) -> bool:
-        """Whether the command has ended; for where there is no pidfd to wait for. Reaps it."""
+        """Whether the command has ended; if so, reap it. For systems without pidfds."""
         if self._code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -41,9 +41,9 @@ class Child:
         return self._code is not None
 
     def has_failed(self) -> bool:
-        """Wait for the end; whether it was another than exit status 0.
+        """Wait for the end; whether it was anything but exit status 0.
 
-        The command is not reaped by that, where that can be: its id cannot be another's.
+        Where there is waitid(2), the command is not reaped: no other process can get its id.
         """
         if self._code is None and hasattr(os, "waitid"):
             seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -51,7 +51,7 @@ class Child:
         return self.reap() != 0
 
     def reap(self) -> int:
-        """Wait for the end; return the exit status, or minus the number of the signal."""
+        """Wait for the end; return the exit status, or the number of the signal negated."""
         if self._code is None:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
@@ -65,12 +65,12 @@ def start(
     output: int,
     inherited: tuple[int, int] | None = None,
 ) -> Child:
-    """Start a command in a session of its own, with /dev/null as its input.
+    """Start a command in a session of its own, with /dev/null as its stdin.
 
-    `output` is the descriptor for both its outputs; of all others it gets at most one:
-    `inherited`, a descriptor of ours and its number in the command. A program without a slash
-    in its name is looked for in the PATH of its own environment. Raises OSError, ValueError for
-    a NUL in a word.
+    `output` is the descriptor for its stdout and stderr. It gets at most one other descriptor:
+    `inherited` is the number of that descriptor here, and its number in the command. A program
+    without a slash in its name is searched in the PATH of `environment`. Raises OSError, and
+    ValueError for a NUL character in a word.
     """
     words = [os.fsencode(word) for word in argv]
     if any(b"\0" in word for word in [*words, os.fsencode(cwd or "")]):
@@ -78,7 +78,38 @@ def start(
     libc = _libc()
     if libc is None:
         return _start_by_subprocess(words, environment, cwd, output, inherited)
-    actions = ctypes.create_string_buffer(_ROOM)
+    with _file_actions(libc, cwd, output, inherited) as actions:
+        return _start_by_posix_spawn(libc, words, environment, actions)
+
+
+def _start_by_posix_spawn(
+    libc: ctypes.CDLL,
+    words: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    actions: ctypes.Array[ctypes.c_char],
+) -> Child:
+    arguments = _strings(words)
+    variables = _strings([name + b"=" + value for name, value in environment.items()])
+    pid = ctypes.c_int()
+    failure = errno.ENOENT
+    for program in _programs(words[0], environment):
+        with slot_lock.released():
+            code = libc.posix_spawn(
+                ctypes.byref(pid), program, actions, _attributes(), arguments, variables
+            )
+        if code == 0:
+            return Child(pid.value)
+        if failure in _NOT_FOUND:
+            failure = code
+    raise OSError(failure, os.strerror(failure), os.fsdecode(words[0]))
+
+
+@contextlib.contextmanager
+def _file_actions(
+    libc: ctypes.CDLL, cwd: str | None, output: int, inherited: tuple[int, int] | None
+) -> Iterator[ctypes.Array[ctypes.c_char]]:
+    """Yield what the new process does with its descriptors and its directory before the exec."""
+    actions = ctypes.create_string_buffer(_STRUCT_BYTES)
     _check(libc.posix_spawn_file_actions_init(actions))
     try:
         for descriptor in _inheritable():
@@ -88,20 +119,7 @@ def start(
             _check(libc.posix_spawn_file_actions_adddup2(actions, source, target))
         if cwd is not None:
             _check(libc.posix_spawn_file_actions_addchdir_np(actions, os.fsencode(cwd)))
-        arguments = _strings(words)
-        variables = _strings([name + b"=" + value for name, value in environment.items()])
-        pid = ctypes.c_int()
-        failure = errno.ENOENT
-        for program in _programs(words[0], environment):
-            with slot_lock.released():
-                code = libc.posix_spawn(
-                    ctypes.byref(pid), program, actions, _attributes(), arguments, variables
-                )
-            if code == 0:
-                return Child(pid.value)
-            if failure in _NOT_THERE:
-                failure = code
-        raise OSError(failure, os.strerror(failure), argv[0])
+        yield actions
     finally:
         libc.posix_spawn_file_actions_destroy(actions)
 
@@ -128,12 +146,12 @@ def _start_by_subprocess(
     finally:
         for descriptor in passed:
             os.close(descriptor)
-    process.returncode = 0  # it is ours to reap
+    process.returncode = 0  # so that subprocess does not reap it: Child does
     return Child(process.pid)
 
 
 def _programs(word: bytes, environment: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    """The paths under which a program may be, as execvp(3) would try them."""
+    """Yield the paths at which a program may be, in the order in which execvp(3) tries them."""
     if b"/" in word:
         yield word
         return
@@ -145,7 +163,8 @@ def _programs(word: bytes, environment: Mapping[bytes, bytes]) -> Iterator[bytes
 
 @functools.cache
 def _libc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux") or not os.path.isdir("/proc/self/fd"):
+    """The C library, if its posix_spawn can do all that is needed here."""
+    if sys.platform != "linux" or not os.path.isdir("/proc/self/fd"):
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "posix_spawn_file_actions_addchdir_np") else None
@@ -153,13 +172,13 @@ def _libc() -> ctypes.CDLL | None:
 
 @functools.cache
 def _inheritable() -> list[int]:
-    """The descriptors that this process was given by who started it: no business of commands.
+    """The descriptors that this process inherited from its own parent: commands must not get them.
 
-    Those that Python opens are not inherited.
+    Descriptors that Python opens are close-on-exec.
     """
     found = []
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the one that listed them
+        with contextlib.suppress(OSError):  # the one that listdir had open
             if int(name) > 2 and os.get_inheritable(int(name)):
                 found.append(int(name))
     return found
@@ -167,13 +186,13 @@ def _inheritable() -> list[int]:
 
 @functools.cache
 def _attributes() -> ctypes.Array[ctypes.c_char]:
-    """A session of its own; and the signals that Python ignores, back to their defaults."""
+    """A session of its own, and default actions for the signals that Python ignores."""
     libc = ctypes.CDLL(None)
-    signals = ctypes.create_string_buffer(_ROOM)
+    signals = ctypes.create_string_buffer(_STRUCT_BYTES)
     _check(libc.sigemptyset(signals))
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         _check(libc.sigaddset(signals, int(number)))
-    attributes = ctypes.create_string_buffer(_ROOM)
+    attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
     _check(libc.posix_spawnattr_init(attributes))
     _check(libc.posix_spawnattr_setsigdefault(attributes, signals))
     _check(libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSIGDEF | _SETSID)))
@@ -181,6 +200,7 @@ def _attributes() -> ctypes.Array[ctypes.c_char]:
 
 
 def _strings(values: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:
+    """A NULL-terminated array, as argv and environ are."""
     return (ctypes.c_char_p * (len(values) + 1))(*values, None)
 
 

@@ -1,9 +1,9 @@
-"""Who is running here: hosts, boots, and all that is left of a command.
+"""Finds and ends the processes that are left of a command.
 
-A command's processes are found by three marks: they carry its `QUEUECTL_RUN` in their
-environment, they hold its run file open (a descriptor that every descendant inherits), or they
-are in its process group. A double fork leaves the group and a setsid the session; closing all
-descriptors drops the second mark and `env -i` the first, but hardly anything sheds all three.
+A process belongs to a command if it has one of three marks: it has the command's `QUEUECTL_RUN` in
+its environment, it has the command's run file open (every descendant inherits that descriptor), or
+it is in the command's process group. A process that calls setsid leaves the group, one that closes
+all descriptors drops the second mark, and `env -i` removes the first; hardly any does all three.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -21,81 +22,91 @@ RUN_VARIABLE = "QUEUECTL_RUN"
 
 
 class Marks(Struct, frozen=True):
-    """By what the processes of one run are known.
+    """The marks of one command's processes.
 
-    `cookie` is the value of QUEUECTL_RUN; `lock` the (device, inode) of the run file, if it is
-    there; `group` the process group, None where its number may have passed to strangers.
+    `cookie` is the value of QUEUECTL_RUN; `lock` the (device, inode) of the run file, None if
+    that is missing; `group` the process group, None if strangers may have its number by now.
     """
 
     cookie: str
     lock: tuple[int, int] | None
     group: int | None
 
+    @property
+    def variable(self) -> bytes:
+        """The cookie as it is in an environment: `QUEUECTL_RUN=...`."""
+        return f"{RUN_VARIABLE}={self.cookie}".encode()
+
+
+class _Process(NamedTuple):
+    """A running process; `started` is in clock ticks since the boot."""
+
+    parent: int
+    group: int
+    started: int
+
 
 def find(marks: Marks) -> set[int]:
-    """Return the ids of all living processes that carry one of the marks, this one apart.
+    """Return the ids of all running processes with one of the marks, except this process.
 
-    Other users' processes show neither environment nor descriptors, except to root. Where
-    there is no /proc (macOS, BSD) only the group is known, by its leader's id.
+    Only root can read the environment and the descriptors of other users' processes. Where
+    there is no /proc (macOS, BSD), the result is the id of the group, if the group exists.
     """
-    if not os.path.isdir("/proc/self"):
-        return {marks.group} if marks.group and _group_lives(marks.group) else set()
-    me = os.getpid()
+    if not _has_proc():
+        return {marks.group} if marks.group and _group_exists(marks.group) else set()
     groups: dict[int, int] = {}
-    found: set[int] = set()
-    cookie = f"{RUN_VARIABLE}={marks.cookie}".encode()
-    for pid in _processes():
-        about = _about(pid)
-        if about is None:
+    marked: set[int] = set()
+    for pid in _other_processes():
+        if (process := _about(pid)) is None:
             continue
-        parent, group, _ = about
-        groups[pid] = group
-        if (
-            group == marks.group
-            or _has_cookie(pid, cookie)
-            or (_holds(pid, marks.lock) and not (parent == me and _is_between_fork_and_exec(pid)))
-        ):
-            found.add(pid)
-    # A group whose number was not vouched for is ours all the same if one of its members is.
-    ours = {groups[pid] for pid in found} - {os.getpgrp()}
-    return {pid for pid, group in groups.items() if group in ours or pid in found}
+        groups[pid] = process.group
+        if _is_marked(pid, process, marks):
+            marked.add(pid)
+    # A group with a marked member is the command's, even where `marks.group` is None.
+    ours = {groups[pid] for pid in marked} - {os.getpgrp()}
+    return marked | {pid for pid, group in groups.items() if group in ours}
 
 
 def end(
     marks: Marks, grace: float, *, pause: Callable[[float], None], patience: float = 5.0
 ) -> bool:
-    """End all that carries the marks: SIGTERM, after `grace` seconds SIGKILL.
+    """End all processes with one of the marks: SIGTERM, and after `grace` seconds SIGKILL.
 
-    `pause(seconds)` waits between looks. Whoever was found once is ended, though it was known
-    only by a group whose last marked member has died. Returns False if something would not die
-    within `patience` seconds of SIGKILL: in uninterruptible sleep, or another user's.
+    `pause(seconds)` is called between looks. A process that was found once is ended even if it
+    was found only by its group, and the last marked process of that group has ended since.
+    Returns False if a process still runs `patience` seconds after SIGKILL: it is in
+    uninterruptible sleep, or another user's.
     """
     started = monotonic()
     asked: set[int] = set()
-    known: dict[int, int] = {}  # by id, when it was started: an id alone may be given anew
-    while living := find(marks) | {pid for pid, start in known.items() if _start(pid) == start}:
-        known |= {pid: start for pid in living if (start := _start(pid)) is not None}
+    known: dict[int, int] = {}  # start time by id: another process may get the same id later
+    while running := find(marks) | {pid for pid, start in known.items() if _start(pid) == start}:
+        known |= {pid: start for pid in running if (start := _start(pid)) is not None}
         waited = monotonic() - started
         if waited > grace + patience:
             return False
         if waited >= grace:
-            _signal(living, signal.SIGKILL)
+            _signal(running, signal.SIGKILL)
         else:
-            _signal(living - asked, signal.SIGTERM)
-            asked |= living
+            _signal(running - asked, signal.SIGTERM)
+            asked |= running
         pause(0.01 if waited < 0.2 else 0.05)
     return True
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Return a file's (device, inode); None if it is gone."""
+    """Return a file's (device, inode); None if it is missing."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
 
 
-def _processes() -> Iterator[int]:
+def _has_proc() -> bool:
+    return os.path.isdir("/proc/self")
+
+
+def _other_processes() -> Iterator[int]:
     me = os.getpid()
     for name in os.listdir("/proc"):
         if name.isdigit() and (pid := int(name)) != me:
@@ -103,47 +114,55 @@ def _processes() -> Iterator[int]:
 
 
 def leads(pid: int, written_at: float) -> bool:
-    """Whether this process is the leader that a run file, written then, told of.
+    """Whether a process is the one whose id is in a run file that was written at that time.
 
-    It leads a session and was started within a second of that time (wall clock): should the
-    clock have been set since, or the id have been given to another, it is not vouched for.
+    It must lead its process group, and its start must be within a second of `written_at` (wall
+    clock, seconds). The answer is False if another process has the id now, or if the clock was
+    set since.
     """
-    about = _about(pid)
-    if about is None or about[1] != pid:
+    process = _about(pid)
+    if process is None or process.group != pid:
         return False
     with open("/proc/uptime") as file:
         booted_at = now() - float(file.read().split()[0])
-    started_at = booted_at + about[2] / os.sysconf("SC_CLK_TCK")
+    started_at = booted_at + process.started / os.sysconf("SC_CLK_TCK")
     return abs(started_at - written_at) <= 1.0
 
 
 def _start(pid: int) -> int | None:
-    about = _about(pid)
-    return about[2] if about else None
+    process = _about(pid)
+    return process.started if process else None
 
 
-def _about(pid: int) -> tuple[int, int, int] | None:
-    """Return a process's parent, group and start (clock ticks since the boot).
-
-    None if it is gone, or only waits to be reaped.
-    """
+def _about(pid: int) -> _Process | None:
+    """Return what /proc tells of a process; None if it has ended, though it may not be reaped."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else (int(fields[1]), int(fields[2]), int(fields[19]))
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return _Process(parent=int(fields[1]), group=int(fields[2]), started=int(fields[19]))
 
 
-def _has_cookie(pid: int, cookie: bytes) -> bool:
+def _is_marked(pid: int, process: _Process, marks: Marks) -> bool:
+    if process.group == marks.group or _has_variable(pid, marks.variable):
+        return True
+    if not _has_open(pid, marks.lock):
+        return False
+    return not (process.parent == os.getpid() and _is_between_fork_and_exec(pid))
+
+
+def _has_variable(pid: int, variable: bytes) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return cookie in file.read().split(b"\0")
+            return variable in file.read().split(b"\0")
     except OSError:
         return False
 
 
-def _holds(pid: int, lock: tuple[int, int] | None) -> bool:
+def _has_open(pid: int, lock: tuple[int, int] | None) -> bool:
     if lock is None:
         return False
     with contextlib.suppress(OSError):
@@ -156,7 +175,7 @@ def _holds(pid: int, lock: tuple[int, int] | None) -> bool:
 
 
 def _is_between_fork_and_exec(child: int) -> bool:
-    """Whether a child of ours still is our image: until its exec it holds all that we hold."""
+    """Whether a child of this process has not called exec yet: until then it has all our files."""
     try:
         with open(f"/proc/{child}/cmdline", "rb") as its, open("/proc/self/cmdline", "rb") as ours:
             return its.read() == ours.read()
@@ -165,7 +184,7 @@ def _is_between_fork_and_exec(child: int) -> bool:
 
 
 def _may_write(pid: int, fd: str) -> bool:
-    """Whether a descriptor was opened for writing, as the inherited one is: readers only look."""
+    """Whether a descriptor is open for writing, as the inherited one is; a reader's is not."""
     with open(f"/proc/{pid}/fdinfo/{fd}") as file:
         flags = next(line for line in file if line.startswith("flags:"))
     return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
@@ -174,13 +193,13 @@ def _may_write(pid: int, fd: str) -> bool:
 def _signal(pids: set[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.path.isdir("/proc/self"):
+            if _has_proc():
                 os.kill(pid, number)
             else:
-                os.killpg(pid, number)
+                os.killpg(pid, number)  # all that `find` returns here is the group
 
 
-def _group_lives(group: int) -> bool:
+def _group_exists(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except PermissionError:

@@ -243,11 +243,7 @@ def write(root: str, path: str) -> None:
     disk = Disk(sync=False, file_mode=_MODE)  # after a power cut it is written anew
     staged = f"{path}.{os.getpid()}.tmp"
     discard(staged)  # of one that died, whose number is ours now
-    try:
-        disk.write(staged, render(root))
-        disk.replace(staged, path)
-    finally:
-        discard(staged)
+    disk.overwrite(path, render(root), staged=staged)
 
 
 def parse_listen(text: str) -> tuple[str, int]:

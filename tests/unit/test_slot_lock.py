@@ -1,4 +1,4 @@
-"""The turn: one thread has it, and another while that one waits."""
+"""The slot lock: one thread holds it, and another one while the first waits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _in_thread(inside: threading.Event, may_end: threading.Event) -> threading.T
     return thread
 
 
-def test_no_two_threads_have_the_turn() -> None:
+def test_no_two_threads_hold_it() -> None:
     inside, may_end = threading.Event(), threading.Event()
     with slot_lock.held():
         other = _in_thread(inside, may_end)
@@ -30,7 +30,7 @@ def test_no_two_threads_have_the_turn() -> None:
     other.join()
 
 
-def test_whoever_waits_lets_another_have_it_and_has_it_again() -> None:
+def test_a_thread_that_waits_releases_it_and_then_holds_it_again() -> None:
     inside, may_end = threading.Event(), threading.Event()
     with slot_lock.held():
         other = _in_thread(inside, may_end)
@@ -43,7 +43,7 @@ def test_whoever_waits_lets_another_have_it_and_has_it_again() -> None:
     third.join()
 
 
-def test_a_thread_without_the_turn_just_goes_on() -> None:
+def test_a_thread_that_does_not_hold_it_just_goes_on() -> None:
     with slot_lock.held():
         done = threading.Event()
 
@@ -57,7 +57,7 @@ def test_a_thread_without_the_turn_just_goes_on() -> None:
         thread.join()
 
 
-def test_an_error_while_it_waits_leaves_the_turn_free() -> None:
+def test_after_an_error_while_a_thread_waits_it_is_free() -> None:
     try:
         with slot_lock.held(), slot_lock.released():
             raise OSError
