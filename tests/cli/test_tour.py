@@ -281,6 +281,9 @@ def play(page: Path, session: Session, *, section: str = "") -> None:
     start = whole.index(f"## {section}") if section else 0
     end = whole.find("\n## ", start) if section else -1
     text = whole[start:] if end < 0 else whole[start:end]
+    for program in ("jq", "node"):
+        if re.search(rf"\b{program} ", text) and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
     made: list[tuple[tuple[int, int], str]] = []
     printed = ""
     for example in examples_of(text):
