@@ -288,9 +288,9 @@ def test_what_had_ended_before_and_what_is_not_due_stay_as_they_are(copy: Path) 
 
 
 def test_the_script_tells_where_the_copy_is_and_what_it_did(copy: Path, said: str) -> None:
-    assert f"A copy of the example, to work in: {copy}" in said
+    assert f"The example is copied to {copy}" in said
     assert (copy / "data/out/report-2026-q3.txt").read_text() in said
-    assert "8 jobs are completed, 2 are dead for good reasons, 1 waits for 2099" in said
+    assert "8 jobs are completed, 2 are dead, 1 waits for the year 2099" in said
     assert f'rm -r "{copy}"' in said
 
 
@@ -299,7 +299,7 @@ def test_the_repair_that_the_script_proposes_brings_the_dead_job_back(
 ) -> None:
     spool = tmp_path / "spool"
     shutil.copytree(copy, spool)
-    proposed = said.partition('cd "$QUEUECTL_SPOOL"\n')[2].partition("When you have")[0]
+    proposed = said.partition('cd "$QUEUECTL_SPOOL"\n')[2].partition("To remove the copy")[0]
     result = subprocess.run(
         ["sh", "-eu", "-c", proposed],
         cwd=spool,
@@ -359,7 +359,7 @@ def test_a_directory_that_is_not_empty_is_refused_and_left_as_it_is(tmp_path: Pa
     before = tree(tmp_path)
     result = script(PROGRAM, tmp_path)
     assert result.returncode == 1
-    assert "is not empty: name a new directory" in result.stderr
+    assert "is not empty: choose a new directory" in result.stderr
     assert tree(tmp_path) == before
 
 
@@ -371,8 +371,8 @@ def test_a_drain_that_leaves_work_undone_is_an_error_that_names_the_jobs(tmp_pat
     assert result.returncode == 1
     for job_id in (COMPLETED | DEAD) - {"count-sonnets", "import-october"}:
         assert f"{job_id} is not in " in result.stderr
-    assert "did not end as it should" in result.stderr
-    assert "As it should be" not in result.stdout
+    assert "results are not as expected" in result.stderr
+    assert "As expected" not in result.stdout
 
 
 @pytest.mark.parametrize("which", [1, 2])

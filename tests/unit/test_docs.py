@@ -308,6 +308,12 @@ def test_the_index_names_every_page() -> None:
     assert [page for page in pages if f"({page})" not in index] == []
 
 
+def test_the_readme_links_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(ROOT)) for page in PAGES]
+    assert [page for page in pages if f"({page})" not in readme] == []
+
+
 @pytest.mark.parametrize("page", LINKED, ids=page_name)
 def test_every_json_example_is_json_and_every_job_a_valid_one(page: Path) -> None:
     for body in fences(page, "json"):
@@ -348,7 +354,9 @@ def test_every_example_names_a_command_that_is_there_and_options_that_it_has(pag
             assert_it_could_run(line)
 
 
-@pytest.mark.parametrize("unit", sorted(DOCS.rglob("*.service")), ids=page_name)
+@pytest.mark.parametrize(
+    "unit", sorted((ROOT / "queuectl/cli/units").glob("*.service")), ids=page_name
+)
 def test_every_unit_for_systemd_starts_a_command_that_is_there(unit: Path) -> None:
     found = re.search(r"^ExecStart=\S*/(queuectl .*)$", unit.read_text(), re.MULTILINE)
     assert found
