@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 import typer
+from unit import floors
 
 import queuectl
 from queuectl import errors
@@ -177,14 +178,21 @@ def made_exceptions() -> list[str]:
     return table("exception | exit code | meaning", rows)
 
 
+def made_floors() -> list[str]:
+    return table("module | its one job", [(f"`{file}`", about) for file, about in floors.table()])
+
+
 MADE: dict[tuple[str, str], Callable[[], list[str]]] = {
-    ("cli.md", "commands"): made_commands,
-    ("settings.md", "settings"): made_settings,
-    ("job-file.md", "fields"): lambda: made_fields(job.schema()["properties"], writer=True),
-    ("job-file.md", "history"): lambda: made_fields(
+    ("explanation/architecture.md", "floors"): made_floors,
+    ("reference/cli.md", "commands"): made_commands,
+    ("reference/settings.md", "settings"): made_settings,
+    ("reference/job-file.md", "fields"): lambda: made_fields(
+        job.schema()["properties"], writer=True
+    ),
+    ("reference/job-file.md", "history"): lambda: made_fields(
         job.schema()["$defs"]["Attempt"]["properties"], writer=False
     ),
-    ("exit-codes.md", "exceptions"): made_exceptions,
+    ("reference/exit-codes.md", "exceptions"): made_exceptions,
 }
 
 
@@ -192,12 +200,12 @@ MADE: dict[tuple[str, str], Callable[[], list[str]]] = {
 def test_the_made_part_of_a_page_is_what_the_code_makes(page: str, part: str) -> None:
     begin, end = f"<!-- made from the code: {part} -->\n", f"\n<!-- end of {part} -->"
     made = "\n".join(MADE[page, part]()) + "\n"
-    head, found, rest = text_of(page).partition(begin)
+    head, found, rest = (DOCS / page).read_text(encoding="utf-8").partition(begin)
     old, closed, tail = rest.partition(end)
     assert found, f"{page} has no place for {part}"
     assert closed, f"{page} has no end of {part}"
     if REWRITE:
-        (REFERENCE / page).write_text(head + begin + made + end + tail, encoding="utf-8")
+        (DOCS / page).write_text(head + begin + made + end + tail, encoding="utf-8")
         old = made
     assert old == made, "rewrite it: QUEUECTL_REWRITE_DOCS=1 pytest tests/unit/test_docs.py"
 
