@@ -48,11 +48,13 @@ class Screen:
 
     @property
     def text(self) -> str:
-        return self.tmux("capture-pane", "-p", "-t", "t")
+        """All that is shown; a line that wraps is one line, however long the path in it is."""
+        return self.tmux("capture-pane", "-p", "-J", "-t", "t")
 
     @property
     def lines(self) -> list[str]:
-        return self.text.splitlines()
+        """The rows of the screen."""
+        return self.tmux("capture-pane", "-p", "-t", "t").splitlines()
 
     def ask(self, name: str) -> str:
         """Ask tmux for one of its variables."""

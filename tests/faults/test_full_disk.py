@@ -293,7 +293,7 @@ PLACES = {
     "the outcome's bytes": rule("EIO", "/spool/tmp/", "write"),
     "the outcome's durability": rule("EIO", "/spool/tmp/", "fsync"),
     "the outcome's rename": rule("EIO", "/spool/tmp/", "rename"),
-    "the move to done": rule("EIO", "/spool/done", "rename"),
+    "the move to done": rule("EIO", "/spool/done", "rename", "link"),  # link: libfuse 2
     "its durability": rule("EIO", "/spool/done", "fsyncdir"),
 }
 
