@@ -265,23 +265,6 @@ def test_what_editors_leave_is_let_alone(spool, worker, runs_a_good_job, name):
     assert spool.count("dead") == 0
 
 
-def test_a_file_that_may_not_be_read_is_told(spool, queuectl, settings, as_no_root):
-    settings()
-    spool.drop("x.json", GOOD).chmod(0)
-    spool.drop("good.json", GOOD)
-    worker = [queuectl.program, "worker", "start", "--drain"]
-    subprocess.run(
-        [*as_no_root, *worker],
-        env=queuectl.environment,
-        check=True,
-        timeout=60,
-        stderr=subprocess.DEVNULL,
-    )
-    assert spool.is_in("completed", "good")
-    assert spool.is_in("dead", "x")
-    assert "ermission" in queuectl("dlq", "list").out
-
-
 class TestIdsThatAreTaken:
     def test_of_two_files_of_one_id_both_run(self, spool, settings, worker, eventually, tmp_path):
         settings()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.processes import PROGRAM
 
 from queuectl import Queue
 from queuectl.record.job import decode
 
 PROJECT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(sys.executable).with_name("queuectl")
 EXAMPLE = PROJECT / "spool-example"
 JOB_FILES = sorted(
     path

@@ -21,7 +21,8 @@ from faults.harness.mounts import (
     small_disk,
     why_not,
 )
-from faults.harness.processes import WorkerProcess, eventually, none_left, queuectl
+from helpers.processes import WorkerProcess, none_left, queuectl
+from helpers.waiting import eventually
 
 pytestmark = [
     *(
