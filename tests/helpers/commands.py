@@ -6,12 +6,20 @@ import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.processes import PROGRAM
+from helpers.processes import PROGRAM, WorkerProcess
 from helpers.spool_files import STATE_DIRECTORIES, put
+
+Configure = Callable[..., None]
+"""The fixture `settings`."""
+StartWorker = Callable[..., WorkerProcess]
+"""The fixture `worker`."""
+Eventually = Callable[..., Any]
+"""The fixture `eventually`."""
 
 
 @dataclass
@@ -38,7 +46,13 @@ class Spool:
     def count(self, state: str) -> int:
         return len(self.files(state))
 
-    def where(self, job_id: str) -> tuple[str, Path] | None:
+    def where(self, job_id: str) -> tuple[str, Path]:
+        """Return the state a job is in, and its file."""
+        place = self.find(job_id)
+        assert place is not None, f"no job {job_id}"
+        return place
+
+    def find(self, job_id: str) -> tuple[str, Path] | None:
         """Return the state a job is in, and its file; None in the instant of a move."""
         for state, directory in STATE_DIRECTORIES.items():
             path = self.root / directory / f"{job_id}.json"
@@ -51,12 +65,12 @@ class Spool:
 
     def is_in(self, state: str, *job_ids: str) -> bool:
         """Whether all these jobs are in a state."""
-        return all((place := self.where(j)) and place[0] == state for j in job_ids)
+        return all((place := self.find(j)) and place[0] == state for j in job_ids)
 
     def record(self, job_id: str) -> dict[str, Any]:
         """Read a job's file, wherever it stands."""
         for _ in range(100):
-            if place := self.where(job_id):
+            if place := self.find(job_id):
                 with contextlib.suppress(FileNotFoundError):
                     return dict(json.loads(place[1].read_text()))
         raise AssertionError(f"no job {job_id}")
@@ -91,13 +105,14 @@ class Queuectl:
         code: int | None = 0,
         input: str | bytes = b"",  # noqa: A002 - subprocess's word
         cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
         **environment: str,
     ) -> Result:
         done = subprocess.run(
             [PROGRAM, *args],
             input=input.encode() if isinstance(input, str) else input,
             capture_output=True,
-            env={**self.environment, **environment},
+            env={**self.environment, **(env or {}), **environment},
             cwd=cwd or self.cwd,
             timeout=100,
             check=False,
