@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import shutil
 import threading
-import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import known_state, unprivileged, waiting
+from helpers.spool_files import STATE_DIRECTORIES, put
 
 from queuectl import Queue
 from queuectl.disk import durable
@@ -28,15 +29,17 @@ QUICK = {
     "rescan_interval": "0.2",
     "kill_grace": "0.5",
 }
-DIRECTORIES = ("pending", "processing", "failed", "done", "dead")
 DEADLINE = 40.0
+
+
+def pytest_configure() -> None:
+    known_state.enter()
 
 
 @pytest.fixture(autouse=True)
 def _plain_umask() -> Iterator[None]:
-    before = os.umask(0o022)
     yield
-    os.umask(before)
+    os.umask(known_state.UMASK)
 
 
 @pytest.fixture
@@ -60,16 +63,7 @@ def root(queue: Queue) -> Path:
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
     """Wait for a condition, at most so many seconds, and return what it gave."""
-
-    def wait(condition: Callable[[], Any], seconds: float = 20) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            if time.monotonic() > deadline:
-                pytest.fail(f"still not so after {seconds} s: {condition}")
-            time.sleep(0.005)
-        return value
-
-    return wait
+    return waiting.eventually
 
 
 @pytest.fixture
@@ -133,12 +127,7 @@ def drain(work: Callable[..., Worker]) -> Callable[..., Tally]:
 def drop(root: Path) -> Callable[..., Path]:
     """Put a file into `pending/` as any program would: rename it in when it is whole."""
 
-    def put(name: str, data: str | bytes = '{"command": "true"}', state: str = "pending") -> Path:
-        staged = root / "tmp" / "dropped"
-        staged.write_bytes(data.encode() if isinstance(data, str) else data)
-        return staged.rename(root / state / name)
-
-    return put
+    return partial(put, root)
 
 
 @pytest.fixture
@@ -148,7 +137,7 @@ def stands(root: Path) -> Callable[[], list[str]]:
     def look() -> list[str]:
         return sorted(
             str(path.relative_to(root))
-            for directory in DIRECTORIES
+            for directory in STATE_DIRECTORIES.values()
             for path in (root / directory).rglob("*.json")
             if not path.name.startswith(".")
         )
@@ -237,16 +226,12 @@ def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def as_no_root() -> list[str]:
-    """What stands before a command so that it may read only what modes let it read.
-
-    Root keeps its uid, for the spool is root's, but not the right to read what it may not.
-    """
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("setpriv is not installed, and root can read every file")
-    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+def nobody() -> Iterator[unprivileged.Unprivileged]:
+    """A user without privileges, who has a spool of his own."""
+    if reason := unprivileged.why_not():
+        pytest.skip(reason)
+    with unprivileged.unprivileged() as user:
+        yield user
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from helpers.commands import Eventually, Queuectl, Spool, StartWorker
 
 DEFAULTS = {
     "max_retries": 3,
@@ -28,15 +29,15 @@ DEFAULTS = {
 
 
 @pytest.fixture(autouse=True)
-def _spool(queuectl):
+def _spool(queuectl: Queuectl) -> None:
     queuectl("enqueue", "true")
 
 
-def test_all_are_listed_as_json(queuectl):
+def test_all_are_listed_as_json(queuectl: Queuectl) -> None:
     assert queuectl.json("config", "list") == DEFAULTS
 
 
-def test_all_are_listed_as_text(queuectl):
+def test_all_are_listed_as_text(queuectl: Queuectl) -> None:
     _, *rows = queuectl("config", "list").out.splitlines()
     assert [row.split()[0] for row in rows] == list(DEFAULTS)
 
@@ -52,7 +53,9 @@ def test_all_are_listed_as_text(queuectl):
         ("keep_done", "7d", "7d"),
     ],
 )
-def test_what_is_set_reads_back_and_stands_in_the_file(queuectl, spool, key, text, value):
+def test_what_is_set_reads_back_and_stands_in_the_file(
+    queuectl: Queuectl, spool: Spool, key: str, text: str, value: str
+) -> None:
     queuectl("config", "set", key, text)
     assert queuectl("config", "get", key).out == f"{value}\n"
     assert key in tomllib.loads((spool.root / "queue.toml").read_text())
@@ -72,26 +75,28 @@ def test_what_is_set_reads_back_and_stands_in_the_file(queuectl, spool, key, tex
         ("rescan_interval", "0", "0.1"),
     ],
 )
-def test_a_bad_key_or_value_is_refused_with_what_would_do(queuectl, spool, key, text, hint):
+def test_a_bad_key_or_value_is_refused_with_what_would_do(
+    queuectl: Queuectl, spool: Spool, key: str, text: str, hint: str
+) -> None:
     before = (spool.root / "queue.toml").read_text()
     assert hint in queuectl.error("config", "set", key, text)
     assert (spool.root / "queue.toml").read_text() == before
 
 
-def test_unset_goes_back_to_the_default(queuectl):
+def test_unset_goes_back_to_the_default(queuectl: Queuectl) -> None:
     queuectl("config", "set", "max_retries", "9")
     queuectl("config", "unset", "max_retries")
     assert queuectl("config", "get", "max_retries").out == "3\n"
 
 
-def test_comments_stay(queuectl, spool):
+def test_comments_stay(queuectl: Queuectl, spool: Spool) -> None:
     file = spool.root / "queue.toml"
     file.write_text("# mine\nmax_retries = 2  # because\n")
     queuectl("config", "set", "timeout", "5")
     assert file.read_text().startswith("# mine\nmax_retries = 2  # because\n")
 
 
-def test_of_ten_changes_at_the_same_time_none_is_lost(queuectl):
+def test_of_ten_changes_at_the_same_time_none_is_lost(queuectl: Queuectl) -> None:
     values = {
         "max_retries": "7", "backoff_base": "4", "backoff_max": "50", "backoff_jitter": "0.5",
         "timeout": "70", "kill_grace": "3", "rescan_interval": "9", "quiet_period": "1",
@@ -103,13 +108,15 @@ def test_of_ten_changes_at_the_same_time_none_is_lost(queuectl):
     assert {key: f"{found[key]:g}" for key in values} == values
 
 
-def test_a_broken_file_is_told_and_not_overwritten(queuectl, spool):
+def test_a_broken_file_is_told_and_not_overwritten(queuectl: Queuectl, spool: Spool) -> None:
     (spool.root / "queue.toml").write_text("max_retries = = 3\n")
     assert "queue.toml" in queuectl.error("config", "set", "timeout", "5")
     assert (spool.root / "queue.toml").read_text() == "max_retries = = 3\n"
 
 
-def test_a_worker_keeps_its_settings_while_the_file_is_broken(queuectl, spool, worker, eventually):
+def test_a_worker_keeps_its_settings_while_the_file_is_broken(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     process = worker()
     (spool.root / "queue.toml").write_text("max_retries = = 3\n")
     spool.drop("a.json")

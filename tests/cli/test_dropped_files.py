@@ -6,8 +6,13 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
+from helpers.processes import WorkerProcess
 
 GOOD = '{"command": "echo hi"}'
 BAD = {
@@ -31,7 +36,7 @@ BAD = {
 
 
 @pytest.fixture
-def runs_a_good_job(spool, eventually):
+def runs_a_good_job(spool: Spool, eventually: Eventually) -> Callable[[], None]:
     """Whether the worker still does its work."""
 
     def check() -> None:
@@ -42,43 +47,55 @@ def runs_a_good_job(spool, eventually):
 
 
 class TestGoodFiles:
-    def test_one_that_is_copied_in(self, spool, worker, eventually, tmp_path):
+    def test_one_that_is_copied_in(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+    ) -> None:
         worker()
         (tmp_path / "job.json").write_text(GOOD)
         subprocess.run(["cp", tmp_path / "job.json", spool.root / "pending" / "a.json"], check=True)
         eventually(lambda: spool.is_in("completed", "a"))
 
-    def test_one_that_is_moved_in(self, spool, worker, eventually, tmp_path):
+    def test_one_that_is_moved_in(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+    ) -> None:
         worker()
         (tmp_path / "job.json").write_text(GOOD)
         subprocess.run(["mv", tmp_path / "job.json", spool.root / "pending" / "a.json"], check=True)
         eventually(lambda: spool.is_in("completed", "a"))
 
-    def test_one_that_is_linked_in(self, spool, worker, eventually, tmp_path):
+    def test_one_that_is_linked_in(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+    ) -> None:
         worker()
         (tmp_path / "job.json").write_text(GOOD)
         os.link(tmp_path / "job.json", spool.root / "pending" / "a.json")
         eventually(lambda: spool.is_in("completed", "a"))
 
-    def test_its_name_is_its_id(self, spool, worker, eventually):
+    def test_its_name_is_its_id(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         spool.drop("report-2026.11.json", GOOD)
         eventually(lambda: spool.is_in("completed", "report-2026.11"))
 
-    def test_the_id_inside_wins_over_its_name(self, spool, worker, eventually):
+    def test_the_id_inside_wins_over_its_name(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         spool.drop("one.json", '{"command": "true", "id": "other"}')
         eventually(lambda: spool.is_in("completed", "other"))
-        assert spool.where("one") is None
+        assert spool.find("one") is None
 
     def test_a_name_that_is_no_id_will_do_where_there_is_an_id_inside(
-        self, spool, worker, eventually
-    ):
+        self, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         spool.drop("my job (copy).json", '{"command": "true", "id": "a"}')
         eventually(lambda: spool.is_in("completed", "a"))
 
-    def test_what_else_stands_in_it_is_kept(self, spool, worker, eventually):
+    def test_what_else_stands_in_it_is_kept(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         spool.drop("a.json", '{"x": [1, 2.50, {"y": null}], "command": "true", "state": "dead"}')
         eventually(lambda: spool.is_in("completed", "a"))
@@ -87,15 +104,22 @@ class TestGoodFiles:
         assert "2.50" in spool.where("a")[1].read_text()
         assert "state" not in record
 
-    def test_one_that_was_there_before_the_worker(self, spool, settings, worker, eventually):
+    def test_one_that_was_there_before_the_worker(
+        self, spool: Spool, settings: Configure, worker: StartWorker, eventually: Eventually
+    ) -> None:
         settings()
         spool.drop("a.json", GOOD)
         worker()
         eventually(lambda: spool.is_in("completed", "a"))
 
     def test_one_that_is_written_slowly_runs_once_it_is_whole(
-        self, spool, settings, worker, eventually, tmp_path
-    ):
+        self,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+        tmp_path: Path,
+    ) -> None:
         """The pauses are longer than quiet_period: that it is held open is what saves it."""
         settings(quiet_period=1)
         process = worker()
@@ -116,8 +140,13 @@ class TestGoodFiles:
 
 class TestMovesByHand:
     def test_a_dead_job_moved_to_pending_runs_once_more(
-        self, spool, settings, queuectl, worker, eventually
-    ):
+        self,
+        spool: Spool,
+        settings: Configure,
+        queuectl: Queuectl,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> None:
         settings(max_retries=0)
         queuectl("enqueue", "--id", "a", "false")
         worker()
@@ -126,8 +155,8 @@ class TestMovesByHand:
         eventually(lambda: spool.is_in("dead", "a") and len(spool.record("a")["history"]) == 2)
 
     def test_a_completed_job_moved_to_pending_runs_once_more(
-        self, spool, queuectl, worker, eventually
-    ):
+        self, spool: Spool, queuectl: Queuectl, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "a", "true")
         worker()
         eventually(lambda: spool.is_in("completed", "a"))
@@ -135,8 +164,13 @@ class TestMovesByHand:
         eventually(lambda: spool.is_in("completed", "a") and len(spool.record("a")["history"]) == 2)
 
     def test_a_job_moved_out_of_pending_does_not_run(
-        self, spool, queuectl, worker, runs_a_good_job, tmp_path
-    ):
+        self,
+        spool: Spool,
+        queuectl: Queuectl,
+        worker: StartWorker,
+        runs_a_good_job: Callable[[], None],
+        tmp_path: Path,
+    ) -> None:
         queuectl("enqueue", "--id", "a", "--delay", "1.5", f"touch {tmp_path}/ran")
         worker()
         spool.where("a")[1].rename(tmp_path / "kept.json")
@@ -145,8 +179,13 @@ class TestMovesByHand:
         assert not (tmp_path / "ran").exists()
 
     def test_an_edited_job_runs_as_it_stands_then(
-        self, spool, queuectl, worker, eventually, tmp_path
-    ):
+        self,
+        spool: Spool,
+        queuectl: Queuectl,
+        worker: StartWorker,
+        eventually: Eventually,
+        tmp_path: Path,
+    ) -> None:
         queuectl("enqueue", "--id", "a", "--delay", "1h", "echo old")
         worker()
         record = spool.record("a")
@@ -159,19 +198,28 @@ class TestMovesByHand:
 @pytest.mark.parametrize(("data", "reason"), BAD.values(), ids=BAD)
 class TestBadFiles:
     @pytest.fixture
-    def dropped(self, spool, worker, eventually, data):
+    def dropped(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually, data: bytes | str
+    ) -> WorkerProcess:
         process = worker()
         spool.drop("x.json", data)
         eventually(lambda: (spool.root / "dead" / "x.error").exists())
         return process
 
-    def test_it_is_dead_with_its_bytes_untouched(self, dropped, spool, data, reason):
+    def test_it_is_dead_with_its_bytes_untouched(
+        self, dropped: Any, spool: Spool, data: bytes | str, reason: str
+    ) -> None:
         assert [path.name for path in spool.files("dead")] == ["x.json"]
         assert (spool.root / "dead" / "x.json").read_bytes() == data
 
     def test_the_reason_is_listed_and_the_worker_goes_on(
-        self, dropped, queuectl, data, reason, runs_a_good_job
-    ):
+        self,
+        dropped: Any,
+        queuectl: Queuectl,
+        data: str,
+        reason: str,
+        runs_a_good_job: Callable[[], None],
+    ) -> None:
         (listed,) = queuectl.json("dlq", "list")
         assert reason in listed["problem"]
         assert reason in queuectl("dlq", "list").out
@@ -180,7 +228,14 @@ class TestBadFiles:
 
 class TestThingsThatAreNoFiles:
     @pytest.fixture(params=["a symbolic link", "a dangling link", "a FIFO", "a directory"])
-    def dropped(self, request, spool, worker, eventually, tmp_path):
+    def dropped(
+        self,
+        request: pytest.FixtureRequest,
+        spool: Spool,
+        worker: StartWorker,
+        eventually: Eventually,
+        tmp_path: Path,
+    ) -> Any:
         process = worker()
         path = spool.root / "pending" / "x.json"
         (tmp_path / "secret.json").write_text(GOOD)
@@ -197,12 +252,14 @@ class TestThingsThatAreNoFiles:
         eventually(lambda: (spool.root / "dead" / "x.error").exists())
         return process, request.param
 
-    def test_it_goes_to_dead_with_the_reason(self, dropped, spool, queuectl):
+    def test_it_goes_to_dead_with_the_reason(
+        self, dropped: Any, spool: Spool, queuectl: Queuectl
+    ) -> None:
         (listed,) = queuectl.json("dlq", "list")
         assert dropped[1].replace("dangling", "symbolic") in listed["problem"]
         assert dropped[1].replace("dangling", "symbolic") in queuectl("dlq", "list").out
 
-    def test_it_is_moved_as_it_is(self, dropped, spool, tmp_path):
+    def test_it_is_moved_as_it_is(self, dropped: Any, spool: Spool, tmp_path: Path) -> None:
         moved = spool.root / "dead" / "x.json"
         assert {
             "a symbolic link": moved.is_symlink,
@@ -212,14 +269,16 @@ class TestThingsThatAreNoFiles:
         }[dropped[1]]()
         assert (tmp_path / "secret.json").read_text() == GOOD
 
-    def test_the_worker_goes_on(self, dropped, runs_a_good_job):
+    def test_the_worker_goes_on(self, dropped: Any, runs_a_good_job: Callable[[], None]) -> None:
         runs_a_good_job()
 
-    def test_every_command_can_stand_it(self, dropped, queuectl):
+    def test_every_command_can_stand_it(self, dropped: Any, queuectl: Queuectl) -> None:
         for words in (["list"], ["show", "x"], ["status"], ["dlq", "list"]):
             queuectl(*words)
 
-    def test_it_can_be_purged(self, dropped, queuectl, spool, tmp_path):
+    def test_it_can_be_purged(
+        self, dropped: Any, queuectl: Queuectl, spool: Spool, tmp_path: Path
+    ) -> None:
         queuectl("dlq", "purge")
         assert list((spool.root / "dead").iterdir()) == []
         assert (tmp_path / "secret.json").read_text() == GOOD
@@ -238,8 +297,13 @@ class TestThingsThatAreNoFiles:
     ids=["a newline", "no UTF-8", "a blank", "other letters", "an option", "too long"],
 )
 def test_a_name_that_is_no_id_is_told_and_the_file_is_kept(
-    spool, queuectl, worker, eventually, runs_a_good_job, name
-):
+    spool: Spool,
+    queuectl: Queuectl,
+    worker: StartWorker,
+    eventually: Eventually,
+    runs_a_good_job: Callable[[], None],
+    name: bytes,
+) -> None:
     worker()
     staged = os.fsencode(spool.root / "tmp" / "staged")
     with open(staged, "w") as file:
@@ -257,7 +321,9 @@ def test_a_name_that_is_no_id_is_told_and_the_file_is_kept(
     "name",
     [".x.json.swp", ".x.json", "x.json~", "#x.json#", "4913", "x.json.tmp", "x.txt", ".json"],
 )
-def test_what_editors_leave_is_let_alone(spool, worker, runs_a_good_job, name):
+def test_what_editors_leave_is_let_alone(
+    spool: Spool, worker: StartWorker, runs_a_good_job: Callable[[], None], name: str
+) -> None:
     worker()
     path = spool.drop(name, GOOD)
     runs_a_good_job()
@@ -265,25 +331,15 @@ def test_what_editors_leave_is_let_alone(spool, worker, runs_a_good_job, name):
     assert spool.count("dead") == 0
 
 
-def test_a_file_that_may_not_be_read_is_told(spool, queuectl, settings, as_no_root):
-    settings()
-    spool.drop("x.json", GOOD).chmod(0)
-    spool.drop("good.json", GOOD)
-    worker = [queuectl.program, "worker", "start", "--drain"]
-    subprocess.run(
-        [*as_no_root, *worker],
-        env=queuectl.environment,
-        check=True,
-        timeout=60,
-        stderr=subprocess.DEVNULL,
-    )
-    assert spool.is_in("completed", "good")
-    assert spool.is_in("dead", "x")
-    assert "ermission" in queuectl("dlq", "list").out
-
-
 class TestIdsThatAreTaken:
-    def test_of_two_files_of_one_id_both_run(self, spool, settings, worker, eventually, tmp_path):
+    def test_of_two_files_of_one_id_both_run(
+        self,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+        tmp_path: Path,
+    ) -> None:
         settings()
         for name in ("one", "two"):
             job = {"id": "same", "command": f"echo {name} >> {tmp_path}/ran"}
@@ -292,7 +348,9 @@ class TestIdsThatAreTaken:
         eventually(lambda: spool.is_in("completed", "same", "same.2"))
         assert sorted((tmp_path / "ran").read_text().split()) == ["one", "two"]
 
-    def test_one_that_is_done_is_not_overwritten(self, spool, queuectl, worker, eventually):
+    def test_one_that_is_done_is_not_overwritten(
+        self, spool: Spool, queuectl: Queuectl, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "same", "echo first")
         worker()
         eventually(lambda: spool.is_in("completed", "same"))
@@ -303,7 +361,9 @@ class TestIdsThatAreTaken:
         assert queuectl("logs", "same.2").out == "second\n"
         assert queuectl("logs", "same").out == "first\n"
 
-    def test_bad_files_of_one_name_are_all_kept(self, spool, worker, eventually):
+    def test_bad_files_of_one_name_are_all_kept(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         for n in range(3):
             spool.drop("x.json", f"bad {n}")
@@ -317,7 +377,9 @@ class TestAnIdleWorkerRests:
     """Measured over two seconds; the bound, half a processor, is far above what rest costs."""
 
     @pytest.mark.parametrize("beside", ["nothing", "a file held open", "a directory", "no rights"])
-    def test_whatever_lies_in_pending(self, spool, worker, eventually, beside):
+    def test_whatever_lies_in_pending(
+        self, spool: Spool, worker: StartWorker, eventually: Eventually, beside: Any
+    ) -> None:
         process = worker()
         path = spool.root / "pending" / "x.json"
         held = None
@@ -339,7 +401,9 @@ class TestAnIdleWorkerRests:
         assert share < 0.5
 
 
-def test_a_job_that_is_retried_leaves_no_reason_behind(spool, queuectl, worker, eventually):
+def test_a_job_that_is_retried_leaves_no_reason_behind(
+    spool: Spool, queuectl: Queuectl, worker: StartWorker, eventually: Eventually
+) -> None:
     worker()
     spool.drop("my job.json", GOOD)
     eventually(lambda: (spool.root / "dead" / "my_job.error").exists())
@@ -348,7 +412,9 @@ def test_a_job_that_is_retried_leaves_no_reason_behind(spool, queuectl, worker, 
     assert not (spool.root / "dead" / "my_job.error").exists()
 
 
-def test_an_invalid_job_is_mended_and_retried(spool, queuectl, worker, eventually):
+def test_an_invalid_job_is_mended_and_retried(
+    spool: Spool, queuectl: Queuectl, worker: StartWorker, eventually: Eventually
+) -> None:
     worker()
     spool.drop("x.json", '{"comand": "echo mended"}')
     eventually(lambda: (spool.root / "dead" / "x.error").exists())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
 
 LIST_OF_FIELDS = {
     "priority": 7,
@@ -18,11 +20,13 @@ LIST_OF_FIELDS = {
 
 
 class TestTheFormsOfAJob:
-    def test_a_job_as_json_is_kept_with_what_else_stands_in_it(self, queuectl, spool):
+    def test_a_job_as_json_is_kept_with_what_else_stands_in_it(
+        self, queuectl: Queuectl, spool: Spool
+    ) -> None:
         queuectl("enqueue", '{"id":"a","command":"true","colour":{"deep":[1.50, 1e400]}}')
         assert '"deep": [\n      1.50,\n      1e400\n    ]' in spool.where("a")[1].read_text()
 
-    def test_a_string_is_a_shell_command(self, queuectl, spool):
+    def test_a_string_is_a_shell_command(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", "--id", "a", "echo $HOME | wc -c")
         assert spool.record("a")["command"] == "echo $HOME | wc -c"
 
@@ -37,17 +41,19 @@ class TestTheFormsOfAJob:
         ],
     )
     def test_after_two_dashes_comes_a_program_whatever_its_arguments_look_like(
-        self, queuectl, spool, words
-    ):
+        self, queuectl: Queuectl, spool: Spool, words: list[str]
+    ) -> None:
         queuectl("enqueue", "--id", "a", "--", *words)
         assert spool.record("a")["command"] == words
 
-    def test_every_field_of_the_json_is_kept(self, queuectl, spool):
+    def test_every_field_of_the_json_is_kept(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", json.dumps({"id": "a", "command": "true", **LIST_OF_FIELDS}))
         record = spool.record("a")
         assert {name: record[name] for name in LIST_OF_FIELDS} == LIST_OF_FIELDS
 
-    def test_what_only_queuectl_writes_is_not_taken_from_the_json(self, queuectl, spool):
+    def test_what_only_queuectl_writes_is_not_taken_from_the_json(
+        self, queuectl: Queuectl, spool: Spool
+    ) -> None:
         queuectl(
             "enqueue",
             '{"id":"a","command":"true","state":"dead","attempts":3,'
@@ -78,18 +84,22 @@ class TestTheOptions:
             (["--run-at", "2099-01-02 03:04"], "run_at", "2099-01-02T03:04:00.000000Z"),
         ],
     )  # fmt: skip
-    def test_an_option_sets_its_field(self, queuectl, spool, option, field, value):
+    def test_an_option_sets_its_field(
+        self, queuectl: Queuectl, spool: Spool, option: str, field: str, value: str
+    ) -> None:
         queuectl("enqueue", "--id", "a", *option, "true", TZ="UTC")
         assert spool.record("a")[field] == value
 
     @pytest.mark.parametrize(("delay", "seconds"), [("90", 90), ("10m", 600), ("1h30m", 5400)])
-    def test_a_delay_counts_from_now(self, queuectl, spool, delay, seconds):
+    def test_a_delay_counts_from_now(
+        self, queuectl: Queuectl, spool: Spool, delay: str, seconds: float
+    ) -> None:
         before = datetime.now(UTC)
         queuectl("enqueue", "--id", "a", "--delay", delay, "true")
         run_at = datetime.fromisoformat(spool.record("a")["run_at"]) - timedelta(seconds=seconds)
         assert before <= run_at <= datetime.now(UTC)
 
-    def test_a_relative_cwd_is_made_absolute(self, queuectl, spool):
+    def test_a_relative_cwd_is_made_absolute(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", "--id", "a", "--cwd", "..", "true")
         assert spool.record("a")["cwd"] == str(queuectl.cwd.parent)
 
@@ -105,14 +115,18 @@ class TestTheOptions:
             (["--env", "B=3"], "env", {"A": "1", "B": "3"}),
         ],
     )
-    def test_an_option_wins_over_the_json(self, queuectl, spool, option, field, value):
+    def test_an_option_wins_over_the_json(
+        self, queuectl: Queuectl, spool: Spool, option: str, field: str, value: str
+    ) -> None:
         said = json.dumps({"id": "a", "command": "true", "extra": 1, **LIST_OF_FIELDS})
         printed = queuectl("enqueue", *option, said).out.strip()
         record = spool.record(printed)
         assert record[field] == value
         assert record["extra"] == 1
 
-    def test_options_hold_for_every_job_of_the_input(self, queuectl, spool):
+    def test_options_hold_for_every_job_of_the_input(
+        self, queuectl: Queuectl, spool: Spool
+    ) -> None:
         lines = '{"id":"a","command":"true","priority":1}\n{"id":"b","command":"true"}\n'
         queuectl("enqueue", "--priority", "5", "-", input=lines)
         assert [spool.record(job_id)["priority"] for job_id in "ab"] == [5, 5]
@@ -120,23 +134,27 @@ class TestTheOptions:
 
 class TestWhereAJobRuns:
     @pytest.mark.parametrize("words", [["pwd"], ["--", "pwd"]], ids=["shell", "program"])
-    def test_a_command_runs_where_it_was_enqueued(self, queuectl, spool, tmp_path, words):
+    def test_a_command_runs_where_it_was_enqueued(
+        self, queuectl: Queuectl, spool: Spool, tmp_path: Path, words: list[str]
+    ) -> None:
         queuectl("enqueue", "--id", "a", *words, cwd=tmp_path)
         assert spool.record("a")["cwd"] == str(tmp_path)
 
-    def test_json_says_itself_where(self, queuectl, spool):
+    def test_json_says_itself_where(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", '{"id":"a","command":"pwd"}')
         assert "cwd" not in spool.record("a")
 
 
 class TestTheSpool:
-    def test_it_is_made_private(self, queuectl, spool):
+    def test_it_is_made_private(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", "--id", "a", "true")
         modes = {p.name: oct(p.stat().st_mode & 0o777) for p in (spool.root, spool.where("a")[1])}
         assert modes == {"spool": "0o700", "a.json": "0o600"}
 
     @pytest.mark.parametrize("where", ["before", "after"])
-    def test_the_option_wins_over_the_environment(self, queuectl, spool, tmp_path, where):
+    def test_the_option_wins_over_the_environment(
+        self, queuectl: Queuectl, spool: Spool, tmp_path: Path, where: str
+    ) -> None:
         option = ["--spool", str(tmp_path / "other")]
         words = ["enqueue", "--id", "a", "true"]
         queuectl(*option, *words) if where == "before" else queuectl("enqueue", *option, *words[1:])
@@ -148,38 +166,46 @@ class TestTheSpool:
         [({}, "home/.local/state/queuectl"), ({"XDG_STATE_HOME": "../state"}, "state/queuectl")],
     )
     def test_without_either_it_is_in_the_state_directory(
-        self, queuectl, tmp_path, variables, place
-    ):
-        queuectl("enqueue", "--id", "a", "true", QUEUECTL_SPOOL="", **variables)
+        self, queuectl: Queuectl, tmp_path: Path, variables: dict[str, str], place: str
+    ) -> None:
+        queuectl("enqueue", "--id", "a", "true", env={"QUEUECTL_SPOOL": "", **variables})
         assert (tmp_path / place / "pending/a.json").exists()
 
-    def test_a_directory_that_holds_something_else_is_refused(self, queuectl, spool):
+    def test_a_directory_that_holds_something_else_is_refused(
+        self, queuectl: Queuectl, spool: Spool
+    ) -> None:
         spool.root.mkdir()
         (spool.root / "thesis.tex").touch()
         assert "not a spool" in queuectl.error("enqueue", "true", code=1)
 
 
 class TestTheId:
-    def test_it_is_all_that_is_printed(self, queuectl, spool):
+    def test_it_is_all_that_is_printed(self, queuectl: Queuectl, spool: Spool) -> None:
         printed = queuectl("enqueue", "true")
         assert spool.is_in("pending", printed.out.removesuffix("\n"))
         assert printed.err == ""
 
-    def test_it_is_printed_as_json(self, queuectl):
+    def test_it_is_printed_as_json(self, queuectl: Queuectl) -> None:
         assert queuectl.json("enqueue", "true", "--id", "a") == {"id": "a"}
 
-    def test_many_are_printed_in_the_order_of_the_input(self, queuectl):
+    def test_many_are_printed_in_the_order_of_the_input(self, queuectl: Queuectl) -> None:
         lines = "".join(f'{{"id":"j{n}","command":"true"}}\n' for n in (3, 1, 2))
         assert queuectl("enqueue", "-", input=lines).out == "j3\nj1\nj2\n"
 
-    def test_many_are_printed_as_json(self, queuectl):
+    def test_many_are_printed_as_json(self, queuectl: Queuectl) -> None:
         lines = '{"id":"a","command":"true"}\n{"id":"b","command":"true"}\n'
         assert queuectl.json("enqueue", "-", input=lines) == {"ids": ["a", "b"]}
 
     @pytest.mark.parametrize("state", ["pending", "processing", "failed", "completed", "dead"])
     def test_one_that_is_taken_is_refused_in_every_state(
-        self, queuectl, spool, settings, worker, eventually, state
-    ):
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+        state: str,
+    ) -> None:
         settings(backoff_base=1000)
         commands = {
             "pending": ["--delay", "1h", "true"],
@@ -195,7 +221,7 @@ class TestTheId:
         assert "a exists already" in message
         assert state in message
 
-    def test_of_eight_at_the_same_time_one_gets_it(self, queuectl, spool):
+    def test_of_eight_at_the_same_time_one_gets_it(self, queuectl: Queuectl, spool: Spool) -> None:
         queuectl("enqueue", "true")
         tries = [queuectl.start("enqueue", "--id", "same", f"echo {n}") for n in range(8)]
         ended = [(each.communicate(timeout=60), each.returncode) for each in tries]
@@ -203,14 +229,14 @@ class TestTheId:
         winner = next(n for n, (_, code) in enumerate(ended) if code == 0)
         assert spool.record("same")["command"] == f"echo {winner}"
 
-    def test_a_prefix_of_another_is_free(self, queuectl):
+    def test_a_prefix_of_another_is_free(self, queuectl: Queuectl) -> None:
         queuectl("enqueue", "--id", "abc", "true")
         assert queuectl("enqueue", "--id", "ab", "true").out == "ab\n"
 
 
 def test_the_order_of_a_batch_is_the_order_in_which_it_runs(
-    queuectl, spool, worker, eventually, tmp_path
-):
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+) -> None:
     ran = tmp_path / "ran"
     jobs = [{"command": f"echo {n} >> {ran}"} for n in range(30)]
     queuectl("enqueue", "-", input=json.dumps(jobs))
@@ -219,7 +245,7 @@ def test_the_order_of_a_batch_is_the_order_in_which_it_runs(
     assert ran.read_text().split() == [str(n) for n in range(30)]
 
 
-def test_no_two_jobs_of_a_batch_are_equally_old(queuectl, spool):
+def test_no_two_jobs_of_a_batch_are_equally_old(queuectl: Queuectl, spool: Spool) -> None:
     """Else their order is by lot; ten batches, as it depends on the instant of each."""
     lines = '{"command":"true"}\n' * 20
     batches = [queuectl("enqueue", "-", input=lines).out.split() for _ in range(10)]
@@ -227,7 +253,9 @@ def test_no_two_jobs_of_a_batch_are_equally_old(queuectl, spool):
     assert [sorted(set(batch)) for batch in ages] == ages
 
 
-def test_an_acknowledged_job_needs_no_worker_to_be_there(queuectl, spool, worker, eventually):
+def test_an_acknowledged_job_needs_no_worker_to_be_there(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     queuectl("enqueue", "--id", "a", "true")
     assert queuectl.json("status")["jobs"]["pending"] == 1
     worker()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from helpers.commands import Eventually, Queuectl, Spool, StartWorker
 
 GOOD = '{"id":"a","command":"true"}'
 OTHER = '{"id":"b","command":"true"}'
@@ -33,24 +35,26 @@ OTHER = '{"id":"b","command":"true"}'
         "an indented array",
     ],
 )
-def test_stdin_has_jobs_in_lines_or_in_an_array(queuectl, spool, text):
+def test_stdin_has_jobs_in_lines_or_in_an_array(
+    queuectl: Queuectl, spool: Spool, text: str
+) -> None:
     queuectl("enqueue", "-", input=text)
     assert [path.stem for path in spool.files("pending")] == ["a", "b"]
 
 
-def test_stdin_may_be_a_file(queuectl, spool, tmp_path):
+def test_stdin_may_be_a_file(queuectl: Queuectl, spool: Spool, tmp_path: Path) -> None:
     (tmp_path / "jobs").write_text(f"{GOOD}\n{OTHER}\n")
     with (tmp_path / "jobs").open() as file:
         queuectl.start("enqueue", "-", stdin=file).communicate(timeout=60)
     assert spool.is_in("pending", "a", "b")
 
 
-def test_stdin_may_be_one_indented_object(queuectl, spool):
+def test_stdin_may_be_one_indented_object(queuectl: Queuectl, spool: Spool) -> None:
     queuectl("enqueue", "-", input=json.dumps(json.loads(GOOD), indent=2))
     assert spool.is_in("pending", "a")
 
 
-def test_a_job_file_of_ours_is_enqueued_as_it_stands(queuectl, spool):
+def test_a_job_file_of_ours_is_enqueued_as_it_stands(queuectl: Queuectl, spool: Spool) -> None:
     queuectl("enqueue", GOOD)
     text = spool.where("a")[1].read_text()
     spool.where("a")[1].unlink()
@@ -59,7 +63,7 @@ def test_a_job_file_of_ours_is_enqueued_as_it_stands(queuectl, spool):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "[]"], ids=["nothing", "blank lines", "empty array"])
-def test_an_empty_input_enqueues_nothing(queuectl, spool, text):
+def test_an_empty_input_enqueues_nothing(queuectl: Queuectl, spool: Spool, text: str) -> None:
     result = queuectl("enqueue", "-", input=text)
     assert result.out == ""
     assert not spool.root.exists() or spool.count("pending") == 0
@@ -82,19 +86,21 @@ def test_an_empty_input_enqueues_nothing(queuectl, spool, text):
         ('{\n "command": "true",\n', "line 1", "not a JSON object"),
     ],
 )
-def test_one_bad_line_refuses_all_and_is_named(queuectl, spool, text, place, reason):
+def test_one_bad_line_refuses_all_and_is_named(
+    queuectl: Queuectl, spool: Spool, text: str, place: str, reason: str
+) -> None:
     message = queuectl.error("enqueue", "-", input=text)
     assert place in message
     assert reason in message
     assert not spool.root.exists() or spool.count("pending") == 0
 
 
-def test_an_id_that_stands_in_the_input_twice_refuses_all(queuectl, spool):
+def test_an_id_that_stands_in_the_input_twice_refuses_all(queuectl: Queuectl, spool: Spool) -> None:
     assert "a" in queuectl.error("enqueue", "-", input=f"{GOOD}\n{OTHER}\n{GOOD}\n", code=1)
     assert spool.count("pending") == 0
 
 
-def test_an_id_that_is_taken_refuses_all(queuectl, spool):
+def test_an_id_that_is_taken_refuses_all(queuectl: Queuectl, spool: Spool) -> None:
     queuectl("enqueue", GOOD)
     assert "a exists already" in queuectl.error("enqueue", "-", input=f"{OTHER}\n{GOOD}\n", code=1)
     assert spool.count("pending") == 1
@@ -154,36 +160,42 @@ def test_an_id_that_is_taken_refuses_all(queuectl, spool):
     ],
     ids=lambda words: " ".join(words)[:40] or "nothing",
 )
-def test_bad_input_is_refused_in_one_line(queuectl, spool, words):
+def test_bad_input_is_refused_in_one_line(
+    queuectl: Queuectl, spool: Spool, words: list[str]
+) -> None:
     queuectl.error("enqueue", *words)
     assert not spool.root.exists() or spool.count("pending") == 0
 
 
-def test_a_shell_group_is_told_apart_from_json(queuectl):
+def test_a_shell_group_is_told_apart_from_json(queuectl: Queuectl) -> None:
     assert "sh -c" in queuectl.error("enqueue", "{ echo hi; }")
 
 
-def test_a_shell_group_runs_as_the_message_says(queuectl, spool, worker, eventually):
+def test_a_shell_group_runs_as_the_message_says(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     queuectl("enqueue", "--id", "a", "--", "sh", "-c", "{ echo hi; }")
     worker()
     eventually(lambda: spool.is_in("completed", "a"))
     assert queuectl("logs", "a").out == "hi\n"
 
 
-def test_a_job_of_two_megabytes_is_refused(queuectl, spool):
+def test_a_job_of_two_megabytes_is_refused(queuectl: Queuectl, spool: Spool) -> None:
     line = json.dumps({"command": "true", "data": "x" * (2 << 20)})
     assert "1,048,576" in queuectl.error("enqueue", "-", input=line)
     assert spool.count("pending") == 0
 
 
-def test_an_argument_that_is_not_utf8_is_refused_in_one_line(queuectl):
+def test_an_argument_that_is_not_utf8_is_refused_in_one_line(queuectl: Queuectl) -> None:
     queuectl.error("enqueue", b"echo \xff")
 
 
-def test_an_option_before_its_command_is_explained(queuectl):
+def test_an_option_before_its_command_is_explained(queuectl: Queuectl) -> None:
     queuectl.error("--priority", "3", "enqueue", "true")
 
 
 @pytest.mark.parametrize("words", [["no-such-command"], ["worker", "no-such"], ["dlq", "x"]])
-def test_a_command_that_is_none_is_refused_in_one_line(queuectl, words):
+def test_a_command_that_is_none_is_refused_in_one_line(
+    queuectl: Queuectl, words: list[str]
+) -> None:
     assert words[-1] in queuectl.error(*words)

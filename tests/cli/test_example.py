@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.processes import PROGRAM
 
 from queuectl import Queue
 from queuectl.record.job import decode
 
 PROJECT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(sys.executable).with_name("queuectl")
 EXAMPLE = PROJECT / "spool-example"
 JOB_FILES = sorted(
     path
@@ -61,7 +61,8 @@ def ids(root: Path, directory: str) -> set[str]:
 
 
 def record(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def script(
@@ -226,10 +227,8 @@ def test_the_report_adds_up_to_what_the_orders_say(copy: Path) -> None:
 
 
 def test_the_checksums_are_those_of_the_files(copy: Path) -> None:
-    sums = dict(
-        reversed(line.split("  ", 1))
-        for line in (copy / "data/out/SHA256SUMS").read_text().splitlines()
-    )
+    lines = (copy / "data/out/SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     names = {
         "access.log",
         "orders.csv",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
 
 
 @pytest.fixture
-def told(queuectl, settings, tmp_path):
+def told(queuectl: Queuectl, settings: Configure, tmp_path: Path) -> Callable[[], list[str]]:
     """Let every hook write down its event and its job; return what was written, sorted."""
     settings(backoff_base=0)
     file = tmp_path / "told"
@@ -18,14 +21,16 @@ def told(queuectl, settings, tmp_path):
     return lambda: sorted(line.strip() for line in file.read_text().splitlines())
 
 
-def test_a_drain_runs_all_hooks_before_it_leaves(queuectl, told):
+def test_a_drain_runs_all_hooks_before_it_leaves(
+    queuectl: Queuectl, told: Callable[[], list[str]]
+) -> None:
     queuectl("enqueue", "--id", "good", "true")
     queuectl("enqueue", "--id", "bad", "--max-retries", "1", "false")
     queuectl("worker", "start", "--drain")
     assert told() == ["dead bad", "done good", "idle"]
 
 
-def test_a_command_is_taken_as_it_is_typed(queuectl, settings):
+def test_a_command_is_taken_as_it_is_typed(queuectl: Queuectl, settings: Configure) -> None:
     settings()
     typed = """sh -c 'echo "$1"' -- "$QUEUECTL_JOB_ID"; : # = 3"""
     queuectl("config", "set", "on_done", typed)
@@ -35,13 +40,18 @@ def test_a_command_is_taken_as_it_is_typed(queuectl, settings):
     assert queuectl.json("config", "get", "on_done") is None
 
 
-def test_no_command_is_no_hook(queuectl):
+def test_no_command_is_no_hook(queuectl: Queuectl) -> None:
     assert "on_dead must be a shell command" in queuectl.error("config", "set", "on_dead", " ")
 
 
 def test_hooks_of_a_worker_that_was_killed_are_run_by_the_next(
-    queuectl, spool, worker, told, eventually, tmp_path
-):
+    queuectl: Queuectl,
+    spool: Spool,
+    worker: StartWorker,
+    told: Callable[[], list[str]],
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
     queuectl("config", "set", "on_done", f"touch {tmp_path}/$QUEUECTL_JOB_ID; sleep 1000")
     process = worker()
     for job_id in ("a", "b", "c"):
@@ -57,8 +67,12 @@ def test_hooks_of_a_worker_that_was_killed_are_run_by_the_next(
 
 
 def test_a_job_whose_worker_was_killed_is_told_when_it_is_given_up_on(
-    queuectl, worker, told, eventually, spool
-):
+    queuectl: Queuectl,
+    worker: StartWorker,
+    told: Callable[[], list[str]],
+    eventually: Eventually,
+    spool: Spool,
+) -> None:
     process = worker()
     queuectl("enqueue", "--id", "a", "--max-retries", "0", "sleep 1000")
     eventually(lambda: [*spool.root.glob("processing/*/a.1.run")])
@@ -69,8 +83,14 @@ def test_a_job_whose_worker_was_killed_is_told_when_it_is_given_up_on(
 
 
 def test_a_worker_that_is_told_to_stop_now_leaves_its_hooks_to_the_next(
-    queuectl, spool, worker, told, eventually, processes_with, tmp_path
-):
+    queuectl: Queuectl,
+    spool: Spool,
+    worker: StartWorker,
+    told: Callable[[], list[str]],
+    eventually: Eventually,
+    processes_with: Callable[[str], list[int]],
+    tmp_path: Path,
+) -> None:
     queuectl("config", "set", "on_done", "sleep 1234.5")
     process = worker()
     queuectl("enqueue", "--id", "a", "true")
@@ -85,7 +105,9 @@ def test_a_worker_that_is_told_to_stop_now_leaves_its_hooks_to_the_next(
     assert "done a" in told()
 
 
-def test_a_hook_that_fails_is_one_line_of_the_worker(queuectl, told):
+def test_a_hook_that_fails_is_one_line_of_the_worker(
+    queuectl: Queuectl, told: Callable[[], list[str]]
+) -> None:
     queuectl("config", "set", "on_done", "printf 'a\\nb\\033[31m'; exit 4")
     queuectl("enqueue", "--id", "a", "true")
     said = queuectl("worker", "start", "--drain").err
@@ -93,7 +115,9 @@ def test_a_hook_that_fails_is_one_line_of_the_worker(queuectl, told):
     assert line.endswith("hook on_done of job a failed: exit status 4: a b\\x1b[31m")
 
 
-def test_settings_that_others_may_write_are_refused(queuectl, spool, settings):
+def test_settings_that_others_may_write_are_refused(
+    queuectl: Queuectl, spool: Spool, settings: Configure
+) -> None:
     settings()
     (spool.root / "queue.toml").chmod(0o620)
     said = queuectl.error("worker", "start", "--drain", code=1)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.commands import Queuectl
 
 HEAVY = ["pydantic", "rich", "watchdog", "asyncio", "filelock", "tomlkit", "logging"]
 SCRIPT = """
@@ -26,7 +27,7 @@ print(json.dumps([code, sorted(sys.modules)]))
     ],
     ids=["a command", "a program later", "from stdin"],
 )
-def test_an_enqueue_imports_nothing_heavy(queuectl, words):
+def test_an_enqueue_imports_nothing_heavy(queuectl: Queuectl, words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(words)],
         input='{"command": "true"}\n',
@@ -47,7 +48,7 @@ def test_an_enqueue_imports_nothing_heavy(queuectl, words):
     [["status"], ["list"], ["show", "a"], ["dlq", "list"], ["worker", "list"], ["config", "list"]],
     ids=" ".join,
 )
-def test_a_look_at_the_queue_imports_nothing_heavy(queuectl, words):
+def test_a_look_at_the_queue_imports_nothing_heavy(queuectl: Queuectl, words: list[str]) -> None:
     queuectl("enqueue", "--id", "a", "true")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(words)],

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
+from helpers.processes import WorkerProcess
 
 
 def test_the_higher_priority_runs_first_and_of_equals_the_older(
-    queuectl, spool, worker, eventually, tmp_path
-):
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+) -> None:
     ran = tmp_path / "ran"
     jobs = [("low", -1), ("first", 0), ("high", 5), ("second", 0), ("highest", 10)]
     lines = [{"command": f"echo {name} >> {ran}", "priority": rank} for name, rank in jobs]
@@ -21,7 +26,9 @@ def test_the_higher_priority_runs_first_and_of_equals_the_older(
     assert ran.read_text().split() == ["highest", "high", "first", "second", "low"]
 
 
-def test_two_workers_work_at_the_same_time(queuectl, spool, worker, eventually, tmp_path):
+def test_two_workers_work_at_the_same_time(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+) -> None:
     """Each of two jobs ends only once the other has begun."""
     for one, other in (("a", "b"), ("b", "a")):
         queuectl(
@@ -33,7 +40,9 @@ def test_two_workers_work_at_the_same_time(queuectl, spool, worker, eventually, 
     assert {spool.record(job_id)["history"][0]["worker"] for job_id in "ab"} == names
 
 
-def test_the_slots_of_a_worker_work_at_the_same_time(queuectl, spool, worker, eventually, tmp_path):
+def test_the_slots_of_a_worker_work_at_the_same_time(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+) -> None:
     for n in range(4):
         queuectl(
             "enqueue", "--id", f"j{n}",
@@ -44,7 +53,9 @@ def test_the_slots_of_a_worker_work_at_the_same_time(queuectl, spool, worker, ev
     eventually(lambda: spool.count("completed") == 4)
 
 
-def test_the_end_of_a_failed_job_hits_no_other(queuectl, spool, settings, worker):
+def test_the_end_of_a_failed_job_hits_no_other(
+    queuectl: Queuectl, spool: Spool, settings: Configure, worker: StartWorker
+) -> None:
     """What a failed command left is searched for while other slots are starting theirs."""
     settings(max_retries=0, fsync="false")
     jobs = [
@@ -56,21 +67,27 @@ def test_the_end_of_a_failed_job_hits_no_other(queuectl, spool, settings, worker
 
 
 class TestRunAt:
-    def test_a_job_does_not_run_before_its_time(self, queuectl, spool, worker, eventually):
+    def test_a_job_does_not_run_before_its_time(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "a", "--delay", "2", "true")
         worker()
         eventually(lambda: spool.is_in("completed", "a"))
         record = spool.record("a")
         assert record["history"][0]["started_at"] >= record["run_at"]
 
-    def test_it_does_not_hold_up_those_that_are_due(self, queuectl, spool, worker, eventually):
+    def test_it_does_not_hold_up_those_that_are_due(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "later", "--priority", "9", "--delay", "1h", "true")
         queuectl("enqueue", "--id", "now", "true")
         worker()
         eventually(lambda: spool.is_in("completed", "now"))
         assert spool.is_in("pending", "later")
 
-    def test_a_time_that_is_past_is_now(self, queuectl, spool, worker, eventually):
+    def test_a_time_that_is_past_is_now(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         before = (datetime.now(UTC) - timedelta(days=400)).isoformat()
         queuectl("enqueue", "--id", "a", "--run-at", before, "true")
         worker()
@@ -79,7 +96,15 @@ class TestRunAt:
 
 class TestTimeout:
     @pytest.fixture
-    def tree(self, queuectl, spool, settings, worker, eventually, processes_with):
+    def tree(
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+        processes_with: Callable[[str], list[int]],
+    ) -> None:
         """A command tree that ignores SIGTERM, partly in sessions of its own."""
         settings(max_retries=0)
         script = (
@@ -92,27 +117,38 @@ class TestTimeout:
         eventually(lambda: len(processes_with("sleep\0009999.375")) == 3)
         eventually(lambda: spool.is_in("dead", "a"))
 
-    def test_nothing_of_the_command_is_left_running(self, tree, processes_with):
+    def test_nothing_of_the_command_is_left_running(
+        self, tree: WorkerProcess, processes_with: Callable[[str], list[int]]
+    ) -> None:
         assert not processes_with("9999.375")
 
-    def test_the_outcome_is_timeout(self, tree, spool):
+    def test_the_outcome_is_timeout(self, tree: WorkerProcess, spool: Spool) -> None:
         (entry,) = spool.record("a")["history"]
         assert entry["outcome"] == "timeout"
         assert "1.5 s" in entry["error"]
 
-    def test_it_counts_as_a_failure(self, tree, spool):
+    def test_it_counts_as_a_failure(self, tree: WorkerProcess, spool: Spool) -> None:
         assert spool.record("a")["attempts"] == 1
 
 
 class TestCancel:
-    def test_a_waiting_job_is_dead_at_once(self, queuectl, spool, settings):
+    def test_a_waiting_job_is_dead_at_once(
+        self, queuectl: Queuectl, spool: Spool, settings: Configure
+    ) -> None:
         settings()
         queuectl("enqueue", "--id", "a", "true")
         queuectl("cancel", "a")
         assert spool.is_in("dead", "a")
         assert [entry["outcome"] for entry in spool.record("a")["history"]] == ["cancelled"]
 
-    def test_a_running_job_is_ended(self, queuectl, spool, worker, eventually, processes_with):
+    def test_a_running_job_is_ended(
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        worker: StartWorker,
+        eventually: Eventually,
+        processes_with: Callable[[str], list[int]],
+    ) -> None:
         queuectl("enqueue", "--id", "a", "sleep 9999.5")
         worker()
         eventually(lambda: processes_with("sleep\0009999.5"))
@@ -121,7 +157,9 @@ class TestCancel:
         assert spool.record("a")["history"][-1]["outcome"] == "cancelled"
         assert not processes_with("sleep\0009999.5")
 
-    def test_its_worker_goes_on(self, queuectl, spool, worker, eventually):
+    def test_its_worker_goes_on(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "a", "sleep 100")
         worker("--count", "1")
         eventually(lambda: spool.is_in("processing", "a"))
@@ -130,8 +168,13 @@ class TestCancel:
         eventually(lambda: spool.is_in("completed", "b"))
 
     def test_a_job_that_waits_for_its_retry_is_dead(
-        self, queuectl, spool, settings, worker, eventually
-    ):
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> None:
         settings(backoff_base=1000)
         queuectl("enqueue", "--id", "a", "false")
         worker()
@@ -139,13 +182,17 @@ class TestCancel:
         queuectl("cancel", "a")
         assert spool.is_in("dead", "a")
 
-    def test_one_that_has_ended_is_refused(self, queuectl, spool, worker, eventually):
+    def test_one_that_has_ended_is_refused(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         queuectl("enqueue", "--id", "a", "true")
         worker()
         eventually(lambda: spool.is_in("completed", "a"))
         assert "completed" in queuectl.error("cancel", "a", code=1)
 
-    def test_of_several_each_is_told(self, queuectl, spool, settings):
+    def test_of_several_each_is_told(
+        self, queuectl: Queuectl, spool: Spool, settings: Configure
+    ) -> None:
         settings()
         queuectl("enqueue", "--id", "a", "true")
         results = queuectl.json("cancel", "a", "nobody", code=1)
@@ -154,8 +201,8 @@ class TestCancel:
 
 
 def test_a_job_enqueues_another_with_the_spool_it_is_in(
-    queuectl, spool, worker, eventually, tmp_path
-):
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually, tmp_path: Path
+) -> None:
     queuectl("enqueue", "--id", "a", "--", str(queuectl.program), "enqueue", "--id", "b", "true")
     worker()
     eventually(lambda: spool.is_in("completed", "a", "b"))
@@ -163,7 +210,9 @@ def test_a_job_enqueues_another_with_the_spool_it_is_in(
 
 class TestWhatAJobIsGiven:
     @pytest.fixture
-    def output_of(self, queuectl, spool, worker, eventually):
+    def output_of(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> Callable[..., str]:
         worker()
 
         def run(command: str, *options: str) -> str:
@@ -173,32 +222,38 @@ class TestWhatAJobIsGiven:
 
         return run
 
-    def test_its_spool_id_and_attempt(self, output_of, spool):
+    def test_its_spool_id_and_attempt(self, output_of: Callable[..., str], spool: Spool) -> None:
         said = output_of("echo $QUEUECTL_SPOOL $QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT", "--id", "a")
         assert said == f"{spool.root} a 1\n"
 
-    def test_a_mark_of_its_run(self, output_of):
+    def test_a_mark_of_its_run(self, output_of: Callable[..., str]) -> None:
         assert output_of("echo $QUEUECTL_RUN") != output_of("echo $QUEUECTL_RUN")
 
-    def test_its_environment_over_the_workers(self, output_of):
+    def test_its_environment_over_the_workers(self, output_of: Callable[..., str]) -> None:
         assert output_of("echo $A $LANG", "--env", "A=x y", "--env", "LANG=C") == "x y C\n"
 
-    def test_the_directory_it_was_enqueued_in(self, output_of, queuectl):
+    def test_the_directory_it_was_enqueued_in(
+        self, output_of: Callable[..., str], queuectl: Queuectl
+    ) -> None:
         assert output_of("pwd") == f"{queuectl.cwd}\n"
 
-    def test_no_input(self, output_of):
+    def test_no_input(self, output_of: Callable[..., str]) -> None:
         assert output_of("cat; echo end") == "end\n"
 
-    def test_one_log_for_output_and_errors_in_their_order(self, output_of):
+    def test_one_log_for_output_and_errors_in_their_order(
+        self, output_of: Callable[..., str]
+    ) -> None:
         assert output_of("echo 1; echo 2 >&2; echo 3") == "1\n2\n3\n"
 
-    def test_a_session_and_group_of_its_own(self, output_of):
+    def test_a_session_and_group_of_its_own(self, output_of: Callable[..., str]) -> None:
         pid, session, group = output_of("cut -d' ' -f1,6,5 /proc/$$/stat; exit").split()
         assert pid == session == group
         assert int(session) != os.getsid(0)
 
 
-def test_json_without_a_directory_runs_where_its_worker_does(queuectl, spool, worker, eventually):
+def test_json_without_a_directory_runs_where_its_worker_does(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     queuectl("enqueue", '{"id":"a","command":"pwd"}')
     worker()
     eventually(lambda: spool.is_in("completed", "a"))
@@ -217,8 +272,14 @@ def test_json_without_a_directory_runs_where_its_worker_does(queuectl, spool, wo
     ids=["no program", "a directory", "no cwd", "a signal", "a status"],
 )
 def test_why_an_attempt_failed_is_told(
-    queuectl, spool, worker, eventually, fields, exit_code, error
-):
+    queuectl: Queuectl,
+    spool: Spool,
+    worker: StartWorker,
+    eventually: Eventually,
+    fields: dict[str, Any],
+    exit_code: int | None,
+    error: str,
+) -> None:
     queuectl("enqueue", json.dumps({"id": "a", "max_retries": 0, **fields}))
     worker()
     eventually(lambda: spool.is_in("dead", "a"))

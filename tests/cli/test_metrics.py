@@ -9,15 +9,21 @@ import stat
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
+from helpers.processes import WorkerProcess
 
 pytest.importorskip("prometheus_client", reason="needs the extra: metrics")
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from queuectl import clock
 from queuectl.errors import InvalidInput
 from queuectl.record.job import Attempt, build
 from queuectl.view import metrics
@@ -44,7 +50,7 @@ def promtool(*words: str, text: str = "") -> None:
 
 
 class TestCommand:
-    def test_jobs_by_state(self, queuectl, settings):
+    def test_jobs_by_state(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         queuectl("enqueue", "--id", "a", "true")
         queuectl("enqueue", "--id", "b", "--delay", "1h", "true")
@@ -56,14 +62,16 @@ class TestCommand:
         assert 0 < found["queuectl_oldest_due_age_seconds"] < 100
         assert 3500 < found["queuectl_next_run_seconds"] < 3601
 
-    def test_of_an_empty_queue(self, queuectl, settings):
+    def test_of_an_empty_queue(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         found = values(queuectl("metrics").out)
         assert found["queuectl_oldest_due_age_seconds"] == 0
         assert "queuectl_next_run_seconds" not in found
         assert found["queuectl_workers alive"] == found["queuectl_slots"] == 0
 
-    def test_workers_and_slots(self, queuectl, spool, worker, eventually):
+    def test_workers_and_slots(
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker("--count", "3")
         queuectl("enqueue", "--id", "a", "sleep 300")
         eventually(lambda: spool.is_in("processing", "a"))
@@ -74,7 +82,9 @@ class TestCommand:
         assert found["queuectl_workers alive"] == 1
         assert (found["queuectl_slots"], found["queuectl_slots_busy"]) == (3, 1)
 
-    def test_the_disk_and_the_settings(self, queuectl, settings, spool):
+    def test_the_disk_and_the_settings(
+        self, queuectl: Queuectl, settings: Configure, spool: Spool
+    ) -> None:
         settings()
         total = shutil.disk_usage(spool.root).total
         found = values(queuectl("metrics").out)
@@ -84,17 +94,19 @@ class TestCommand:
         (spool.root / "queue.toml").write_text("max_retries = ")
         assert values(queuectl("metrics").out)["queuectl_settings_valid"] == 0
 
-    def test_every_series_names_its_spool(self, queuectl, settings, spool):
+    def test_every_series_names_its_spool(
+        self, queuectl: Queuectl, settings: Configure, spool: Spool
+    ) -> None:
         settings()
         for family in text_string_to_metric_families(queuectl("metrics").out):
             assert {sample.labels["spool"] for sample in family.samples} <= {str(spool.root)}
 
     @promtool_needed
-    def test_promtool_has_nothing_to_say(self, queuectl, settings):
+    def test_promtool_has_nothing_to_say(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         promtool("check", "metrics", text=queuectl("metrics").out)
 
-    def test_as_json(self, queuectl, settings, spool):
+    def test_as_json(self, queuectl: Queuectl, settings: Configure, spool: Spool) -> None:
         settings()
         queuectl("enqueue", "true")
         found = {family["name"]: family for family in queuectl.json("metrics")}
@@ -107,20 +119,24 @@ class TestCommand:
         text = text_string_to_metric_families(queuectl("metrics").out)
         assert {family.name for family in text} == set(found)
 
-    def test_json_is_not_for_the_textfile_collector(self, queuectl, settings, tmp_path):
+    def test_json_is_not_for_the_textfile_collector(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         file = tmp_path / "queuectl.prom"
         assert "--json" in queuectl.error("metrics", "--json", "--output", str(file))
         assert not file.exists()
 
-    def test_json_where_there_is_no_spool(self, queuectl, spool):
+    def test_json_where_there_is_no_spool(self, queuectl: Queuectl, spool: Spool) -> None:
         assert str(spool.root) in queuectl.error("metrics", "--json", code=1)
 
-    def test_where_there_is_no_spool(self, queuectl, spool):
+    def test_where_there_is_no_spool(self, queuectl: Queuectl, spool: Spool) -> None:
         assert str(spool.root) in queuectl.error("metrics", code=1)
         assert not spool.root.exists()
 
-    def test_without_the_extra(self, queuectl, settings, tmp_path):
+    def test_without_the_extra(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         (tmp_path / "sitecustomize.py").write_text(
             "import sys; sys.modules['prometheus_client'] = None"
@@ -128,13 +144,15 @@ class TestCommand:
         message = queuectl.error("metrics", code=1, PYTHONPATH=str(tmp_path))
         assert message == "metrics need their extra: pip install 'queuectl-spool[metrics]'"
 
-    def test_an_argument_too_many(self, queuectl, settings):
+    def test_an_argument_too_many(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         queuectl.error("metrics", "all")
 
 
 class TestOutput:
-    def test_a_file_that_others_may_read(self, queuectl, settings, tmp_path):
+    def test_a_file_that_others_may_read(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         file = tmp_path / "queuectl.prom"
         for _ in range(2):
@@ -143,25 +161,33 @@ class TestOutput:
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
         assert [path.name for path in tmp_path.glob("queuectl.prom*")] == ["queuectl.prom"]
 
-    def test_a_link_is_followed(self, queuectl, settings, tmp_path):
+    def test_a_link_is_followed(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         (tmp_path / "link").symlink_to("file")
         queuectl("metrics", "-o", str(tmp_path / "link"))
         assert (tmp_path / "link").is_symlink()
         assert "queuectl_up" in (tmp_path / "file").read_text()
 
-    def test_what_is_no_file_stays(self, queuectl, settings, tmp_path):
+    def test_what_is_no_file_stays(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         assert "no regular file" in queuectl.error("metrics", "--output", str(tmp_path))
         assert "no regular file" in queuectl.error("metrics", "--output", "/dev/null")
 
-    def test_the_old_one_stays_if_the_new_one_cannot_be_written(self, queuectl, spool, tmp_path):
+    def test_the_old_one_stays_if_the_new_one_cannot_be_written(
+        self, queuectl: Queuectl, spool: Spool, tmp_path: Path
+    ) -> None:
         file = tmp_path / "queuectl.prom"
         file.write_text("old")
         queuectl.error("metrics", "--output", str(file), code=1)
         assert file.read_text() == "old"
 
-    def test_a_directory_that_is_not_there(self, queuectl, settings, tmp_path):
+    def test_a_directory_that_is_not_there(
+        self, queuectl: Queuectl, settings: Configure, tmp_path: Path
+    ) -> None:
         settings()
         message = queuectl.error("metrics", "--output", str(tmp_path / "no" / "file"), code=1)
         assert message == f"there is no directory {tmp_path}/no"
@@ -171,17 +197,17 @@ class TestOutput:
 
 
 @pytest.fixture
-def registry():
+def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
 @pytest.fixture
-def counted(registry):
+def counted(registry: CollectorRegistry) -> Callable[[], dict[str, float]]:
     """What a worker has counted so far."""
-    return lambda: values(metrics.generate_latest(registry).decode())
+    return lambda: values(generate_latest(registry).decode())
 
 
-def attempt(outcome: str, seconds: int = 2) -> Attempt:
+def attempt(outcome: Any, seconds: int = 2) -> Attempt:
     start, end = "2026-11-24T03:00:00Z", f"2026-11-24T03:00:{seconds:02}Z"
     return Attempt(attempt=1, outcome=outcome, started_at=start, finished_at=end)
 
@@ -189,7 +215,9 @@ def attempt(outcome: str, seconds: int = 2) -> Attempt:
 class TestObserver:
     """Told by a test, in place of a worker."""
 
-    def test_attempts_by_outcome_begin_at_0(self, registry, counted):
+    def test_attempts_by_outcome_begin_at_0(
+        self, registry: CollectorRegistry, counted: Callable[[], dict[str, float]]
+    ) -> None:
         observer = metrics.WorkerMetrics("/spool", registry)
         assert counted()["queuectl_attempts_total ok"] == 0
         observer.settled(attempt("ok"), "completed")
@@ -201,7 +229,9 @@ class TestObserver:
             assert found[f"queuectl_attempts_total {outcome}"] == 1
         assert found["queuectl_deaths_total"] == 1
 
-    def test_durations(self, registry, counted):
+    def test_durations(
+        self, registry: CollectorRegistry, counted: Callable[[], dict[str, float]]
+    ) -> None:
         observer = metrics.WorkerMetrics("/spool", registry)
         observer.settled(attempt("ok", seconds=2), "completed")
         observer.settled(attempt("ok", seconds=40), "completed")
@@ -209,7 +239,9 @@ class TestObserver:
         assert found["queuectl_attempt_duration_seconds_sum"] == 42
         assert found["queuectl_attempt_duration_seconds_bucket 5.0"] == 1
 
-    def test_an_attempt_that_was_never_started_has_no_duration(self, registry, counted):
+    def test_an_attempt_that_was_never_started_has_no_duration(
+        self, registry: CollectorRegistry, counted: Callable[[], dict[str, float]]
+    ) -> None:
         observer = metrics.WorkerMetrics("/spool", registry)
         observer.settled(Attempt(attempt=1, outcome="cancelled"), "dead")
         assert counted()["queuectl_attempt_duration_seconds_count"] == 0
@@ -225,15 +257,22 @@ class TestObserver:
         ],
     )
     def test_waits_are_counted_from_when_the_job_was_due(
-        self, registry, counted, monkeypatch, stamps, waited
-    ):
+        self,
+        registry: CollectorRegistry,
+        counted: Callable[[], dict[str, float]],
+        monkeypatch: pytest.MonkeyPatch,
+        stamps: dict[str, int],
+        waited: float,
+    ) -> None:
         now = 1_800_000_000.0
-        monkeypatch.setattr(metrics.clock, "now", lambda: now)
-        ago = {key: metrics.clock.format_timestamp(now - age) for key, age in stamps.items()}
+        monkeypatch.setattr(clock, "now", lambda: now)
+        ago = {key: clock.format_timestamp(now - age) for key, age in stamps.items()}
         metrics.WorkerMetrics("/spool", registry).claimed(build({"command": "true", **ago}))
         assert counted()["queuectl_wait_seconds_sum"] == pytest.approx(waited)
 
-    def test_trouble(self, registry, counted):
+    def test_trouble(
+        self, registry: CollectorRegistry, counted: Callable[[], dict[str, float]]
+    ) -> None:
         observer = metrics.WorkerMetrics("/spool", registry)
         observer.settle_failed()
         observer.recovered(3)
@@ -242,30 +281,44 @@ class TestObserver:
         assert found["queuectl_recovered_jobs_total"] == 3
 
     @promtool_needed
-    def test_promtool_has_nothing_to_say(self, registry):
+    def test_promtool_has_nothing_to_say(self, registry: CollectorRegistry) -> None:
         metrics.WorkerMetrics("/spool", registry)
-        promtool("check", "metrics", text=metrics.generate_latest(registry).decode())
+        promtool("check", "metrics", text=generate_latest(registry).decode())
+
+
+@dataclass
+class Served:
+    """A worker that serves its metrics; a call gets them."""
+
+    process: WorkerProcess
+    address: str
+
+    def __call__(self) -> str:
+        with urllib.request.urlopen(self.address, timeout=30) as answer:
+            return str(answer.read().decode())
 
 
 class TestWorker:
     """`worker start --metrics-port`."""
 
     @pytest.fixture
-    def fetch(self, worker):
-        def start(*words):
+    def fetch(self, worker: StartWorker) -> Callable[..., Served]:
+        def start(*words: str) -> Served:
             process = worker("--metrics-port", "0", *words)
-            address = re.search(r"http://127\.0\.0\.1:\d+/metrics", process.said)[0]
-
-            def get():
-                with urllib.request.urlopen(address, timeout=30) as answer:
-                    return answer.read().decode()
-
-            get.process, get.address = process, address
-            return get
+            address = re.search(r"http://127\.0\.0\.1:\d+/metrics", process.said)
+            assert address, process.said
+            return Served(process, address[0])
 
         return start
 
-    def test_it_counts_what_it_does(self, queuectl, settings, spool, eventually, fetch):
+    def test_it_counts_what_it_does(
+        self,
+        queuectl: Queuectl,
+        settings: Configure,
+        spool: Spool,
+        eventually: Eventually,
+        fetch: Callable[..., Served],
+    ) -> None:
         settings(backoff_base=0.05)
         get = fetch("--count", "2")
         queuectl("enqueue", "--id", "good", "true")
@@ -282,7 +335,14 @@ class TestWorker:
         assert found["queuectl_jobs dead"] == 2
         assert found["queuectl_slots"] == 2
 
-    def test_jobs_of_the_dead_are_counted(self, queuectl, settings, spool, eventually, fetch):
+    def test_jobs_of_the_dead_are_counted(
+        self,
+        queuectl: Queuectl,
+        settings: Configure,
+        spool: Spool,
+        eventually: Eventually,
+        fetch: Callable[..., Served],
+    ) -> None:
         settings(backoff_base=1000)
         first = fetch()
         queuectl("enqueue", "--id", "a", "sleep 300")
@@ -292,14 +352,20 @@ class TestWorker:
         second = fetch()
         eventually(lambda: values(second())["queuectl_recovered_jobs_total"] == 1)
 
-    def test_a_spool_that_cannot_be_read_is_told(self, settings, spool, eventually, fetch):
+    def test_a_spool_that_cannot_be_read_is_told(
+        self,
+        settings: Configure,
+        spool: Spool,
+        eventually: Eventually,
+        fetch: Callable[..., Served],
+    ) -> None:
         settings(rescan_interval=3600)
         get = fetch()
         (spool.root / "pending").rename(spool.root / "moved")
         eventually(lambda: values(get())["queuectl_up"] == 0)
         assert "Traceback" not in get.process.said
 
-    def test_it_ends_with_the_worker(self, fetch):
+    def test_it_ends_with_the_worker(self, fetch: Callable[..., Served]) -> None:
         get = fetch()
         get()
         get.process.send(15)
@@ -308,17 +374,17 @@ class TestWorker:
             get()
 
     @promtool_needed
-    def test_promtool_has_nothing_to_say(self, fetch):
+    def test_promtool_has_nothing_to_say(self, fetch: Callable[..., Served]) -> None:
         promtool("check", "metrics", text=fetch()())
 
-    def test_a_port_that_is_taken(self, queuectl, fetch):
+    def test_a_port_that_is_taken(self, queuectl: Queuectl, fetch: Callable[..., Served]) -> None:
         port = fetch().address.rpartition(":")[2].removesuffix("/metrics")
         for words in (["--drain"], ["--detach"]):
             message = queuectl.error("worker", "start", "--metrics-port", port, *words, code=1)
             assert port in message
 
     @pytest.mark.parametrize("text", ["", "web", "70000", "-1", "127.0.0.1", "localhost:", "1 2"])
-    def test_what_is_no_port(self, queuectl, settings, text):
+    def test_what_is_no_port(self, queuectl: Queuectl, settings: Configure, text: str) -> None:
         settings()
         queuectl.error("worker", "start", "--drain", "--metrics-port", text)
 
@@ -331,11 +397,11 @@ class TestWorker:
         ("[::1]:0", ("::1", 0)),
     ],
 )
-def test_where_to_listen(text, expected):
+def test_where_to_listen(text: str, expected: tuple[str, int]) -> None:
     assert metrics.parse_listen(text) == expected
 
 
-def test_a_port_is_of_ascii():
+def test_a_port_is_of_ascii() -> None:
     with pytest.raises(InvalidInput):
         metrics.parse_listen("٩٣١٧")
 
@@ -350,17 +416,19 @@ def names_in(text: str) -> set[str]:
 
 
 @pytest.fixture
-def all_names(queue_of_all):
+def all_names(queue_of_all: str) -> set[str]:
     families = text_string_to_metric_families(queue_of_all)
     return {f.name + "_total" * (f.type == "counter") for f in families}
 
 
 @pytest.fixture
-def queue_of_all(registry, queuectl, settings, spool):
+def queue_of_all(
+    registry: CollectorRegistry, queuectl: Queuectl, settings: Configure, spool: Spool
+) -> str:
     settings()
     metrics.WorkerMetrics(str(spool.root), registry)
     registry.register(metrics.SpoolCollector(str(spool.root)))
-    return metrics.generate_latest(registry).decode()
+    return generate_latest(registry).decode()
 
 
 NO_WORKER = {
@@ -404,26 +472,26 @@ QUIET = [
 
 
 class TestShipped:
-    def test_every_metric_is_on_the_dashboard_and_no_other(self, all_names):
+    def test_every_metric_is_on_the_dashboard_and_no_other(self, all_names: set[str]) -> None:
         board = json.loads((HOW_TO / "grafana-dashboard.json").read_text())
         asked = " ".join(t["expr"] for panel in board["panels"] for t in panel["targets"])
         assert names_in(asked) == all_names
         assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
-    def test_every_metric_is_in_the_documentation_and_no_other(self, all_names):
+    def test_every_metric_is_in_the_documentation_and_no_other(self, all_names: set[str]) -> None:
         page = (HOW_TO / "monitor-with-prometheus.md").read_text()
         told = {name for name in names_in(page) if f"`{name}" in page}
         assert told == all_names
 
-    def test_the_rules_ask_for_metrics_that_are_there(self, all_names):
+    def test_the_rules_ask_for_metrics_that_are_there(self, all_names: set[str]) -> None:
         assert names_in((HOW_TO / "alert-rules.yml").read_text()) <= all_names
 
     @promtool_needed
-    def test_promtool_accepts_the_rules(self):
+    def test_promtool_accepts_the_rules(self) -> None:
         promtool("check", "rules", str(HOW_TO / "alert-rules.yml"))
 
     @promtool_needed
-    def test_every_query_of_the_dashboard_is_one(self, tmp_path):
+    def test_every_query_of_the_dashboard_is_one(self, tmp_path: Path) -> None:
         board = json.loads((HOW_TO / "grafana-dashboard.json").read_text())
         asked = [t["expr"] for panel in board["panels"] for t in panel["targets"]]
         rules = [{"record": f"r:{n}", "expr": e} for n, e in enumerate(asked)]
@@ -434,12 +502,14 @@ class TestShipped:
 
     @promtool_needed
     @pytest.mark.parametrize(("series", "alert"), FIRING, ids=str)
-    def test_the_alert_fires(self, tmp_path, series, alert):
+    def test_the_alert_fires(
+        self, tmp_path: Path, series: Mapping[str, object], alert: str
+    ) -> None:
         assert_alerts(tmp_path, series, "100m", alert)
 
     @promtool_needed
     @pytest.mark.parametrize("series", QUIET, ids=str)
-    def test_no_alert_fires(self, tmp_path, series):
+    def test_no_alert_fires(self, tmp_path: Path, series: Mapping[str, object]) -> None:
         assert_alerts(tmp_path, series, "100m", None)
 
     @promtool_needed
@@ -453,18 +523,22 @@ class TestShipped:
         ],
         ids=str,
     )
-    def test_what_passes_by_itself_wakes_nobody(self, tmp_path, series, early):
+    def test_what_passes_by_itself_wakes_nobody(
+        self, tmp_path: Path, series: Mapping[str, object], early: str
+    ) -> None:
         assert_alerts(tmp_path, series, early, None)
 
-    def test_every_alert_has_a_test_in_which_it_fires(self):
+    def test_every_alert_has_a_test_in_which_it_fires(self) -> None:
         alerts = re.findall(r"- alert: (\w+)", (HOW_TO / "alert-rules.yml").read_text())
         assert {alert for _, alert in FIRING} == set(alerts)
 
 
-def assert_alerts(tmp_path: Path, series: dict, when: str, alert: str | None) -> None:
+def assert_alerts(
+    tmp_path: Path, series: Mapping[str, object], when: str, alert: str | None
+) -> None:
     """Let promtool play the rules over series; that alert fires then, and no other."""
 
-    def named(name):
+    def named(name: str) -> str:
         if not name.startswith("queuectl_"):
             return name
         return name.replace("{", '{spool="/s",') if "{" in name else f'{name}{{spool="/s"}}'

@@ -8,18 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
+from helpers.processes import WorkerProcess
 
 
 def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
-def test_1_a_job_completes_and_its_output_is_kept(queuectl, spool, worker, eventually):
+def test_1_a_job_completes_and_its_output_is_kept(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     queuectl("enqueue", '{"id":"job1","command":"echo Hello World"}')
     worker("--count", "3")
     eventually(lambda: spool.is_in("completed", "job1"))
@@ -28,32 +34,45 @@ def test_1_a_job_completes_and_its_output_is_kept(queuectl, spool, worker, event
 
 class Test2AnInvalidCommandIsRetriedAndLandsInTheDeadLetterQueue:
     @pytest.fixture
-    def dead(self, queuectl, spool, settings, worker, eventually):
+    def dead(
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> Any:
         settings(backoff_base=0.1)
         queuectl("enqueue", '{"id":"job1","command":"no-such-program-anywhere"}')
         worker()
         eventually(lambda: spool.is_in("dead", "job1"))
         return spool.record("job1")
 
-    def test_after_four_attempts_by_default(self, dead):
+    def test_after_four_attempts_by_default(self, dead: Any) -> None:
         assert dead["attempts"] == 4
 
-    def test_each_attempt_is_in_the_history_with_the_shell_exit_code(self, dead):
+    def test_each_attempt_is_in_the_history_with_the_shell_exit_code(self, dead: Any) -> None:
         entries = [(e["attempt"], e["outcome"], e["exit_code"]) for e in dead["history"]]
         assert entries == [(n, "failed", 127) for n in (1, 2, 3, 4)]
 
-    def test_each_retry_waits_for_its_time(self, dead):
+    def test_each_retry_waits_for_its_time(self, dead: Any) -> None:
         waits = [
             seconds_between(one["finished_at"], next_["started_at"])
             for one, next_ in pairwise(dead["history"])
         ]
         assert all(wait >= 0.1**n for n, wait in enumerate(waits, 1)), waits
 
-    def test_the_dead_letter_queue_lists_it(self, dead, queuectl):
+    def test_the_dead_letter_queue_lists_it(self, dead: Any, queuectl: Queuectl) -> None:
         assert [job["id"] for job in queuectl.json("dlq", "list")] == ["job1"]
 
 
-def test_2_the_wait_before_a_retry_grows(queuectl, spool, settings, worker, eventually):
+def test_2_the_wait_before_a_retry_grows(
+    queuectl: Queuectl,
+    spool: Spool,
+    settings: Configure,
+    worker: StartWorker,
+    eventually: Eventually,
+) -> None:
     settings(backoff_base=1.3)
     queuectl("enqueue", '{"id":"job1","command":"exit 1"}')
     worker()
@@ -73,8 +92,13 @@ def test_2_the_wait_before_a_retry_grows(queuectl, spool, settings, worker, even
 
 
 def test_3_several_workers_share_five_hundred_jobs_and_run_each_once(
-    queuectl, spool, settings, worker, eventually, tmp_path
-):
+    queuectl: Queuectl,
+    spool: Spool,
+    settings: Configure,
+    worker: StartWorker,
+    eventually: Eventually,
+    tmp_path: Path,
+) -> None:
     settings()
     ran = tmp_path / "ran"
     lines = [json.dumps({"id": f"j{n}", "command": f"echo {n} >> {ran}"}) for n in range(500)]
@@ -90,8 +114,15 @@ class Test4AWorkerIsKilledInTheMiddleOfAJob:
 
     @pytest.fixture
     def after_the_kill(
-        self, queuectl, spool, settings, worker, eventually, processes_with, tmp_path
-    ):
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+        processes_with: Callable[[str], list[int]],
+        tmp_path: Path,
+    ) -> tuple[WorkerProcess, WorkerProcess, list[int]]:
         settings(rescan_interval=60, backoff_base=0.1)
         pids = tmp_path / "pids"
         command = (
@@ -110,7 +141,9 @@ class Test4AWorkerIsKilledInTheMiddleOfAJob:
         eventually(lambda: spool.is_in("completed", "job1"), seconds=20)
         return first, second, [int(pid) for pid in pids.read_text().split()]
 
-    def test_the_other_completes_it_on_its_second_attempt(self, after_the_kill, spool):
+    def test_the_other_completes_it_on_its_second_attempt(
+        self, after_the_kill: tuple[WorkerProcess, WorkerProcess, list[int]], spool: Spool
+    ) -> None:
         first, second, _ = after_the_kill
         history = spool.record("job1")["history"]
         assert [(entry["outcome"], entry["worker"]) for entry in history] == [
@@ -118,30 +151,48 @@ class Test4AWorkerIsKilledInTheMiddleOfAJob:
             ("ok", second.name),
         ]
 
-    def test_nothing_that_it_started_is_left(self, after_the_kill, spool):
+    def test_nothing_that_it_started_is_left(
+        self, after_the_kill: tuple[WorkerProcess, WorkerProcess, list[int]], spool: Spool
+    ) -> None:
         pids = after_the_kill[2]
         assert not set(pids) & set(spool.processes())
 
-    def test_no_job_of_the_queue_is_lost(self, after_the_kill, queuectl):
+    def test_no_job_of_the_queue_is_lost(
+        self, after_the_kill: tuple[WorkerProcess, WorkerProcess, list[int]], queuectl: Queuectl
+    ) -> None:
         assert queuectl.json("status")["jobs"] == {
             "pending": 0, "processing": 0, "completed": 21, "failed": 0, "dead": 0,
         }  # fmt: skip
 
-    def test_the_dead_worker_is_listed_no_more(self, after_the_kill, queuectl, eventually):
+    def test_the_dead_worker_is_listed_no_more(
+        self,
+        after_the_kill: tuple[WorkerProcess, WorkerProcess, list[int]],
+        queuectl: Queuectl,
+        eventually: Eventually,
+    ) -> None:
         _, second, _ = after_the_kill
         eventually(lambda: [w["name"] for w in queuectl.json("worker", "list")] == [second.name])
 
 
 class Test5ADeadJobIsRetriedByHand:
     @pytest.fixture
-    def dead(self, queuectl, spool, settings, worker, eventually):
+    def dead(
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> Any:
         settings(max_retries=1, backoff_base=0.1)
         queuectl("enqueue", '{"id":"job1","command":"echo try $QUEUECTL_ATTEMPT; exit 3"}')
         process = worker()
         eventually(lambda: spool.is_in("dead", "job1"))
         return process
 
-    def test_it_goes_back_to_pending_with_no_attempts_and_its_history(self, dead, queuectl, spool):
+    def test_it_goes_back_to_pending_with_no_attempts_and_its_history(
+        self, dead: Any, queuectl: Queuectl, spool: Spool
+    ) -> None:
         dead.send(signal.SIGTERM)
         dead.left()
         queuectl("dlq", "retry", "job1")
@@ -150,8 +201,8 @@ class Test5ADeadJobIsRetriedByHand:
         assert (record["attempts"], len(record["history"])) == (0, 2)
 
     def test_it_runs_again_and_history_and_logs_are_numbered_on(
-        self, dead, queuectl, spool, eventually
-    ):
+        self, dead: Any, queuectl: Queuectl, spool: Spool, eventually: Eventually
+    ) -> None:
         queuectl("dlq", "retry", "job1")
         eventually(lambda: spool.is_in("dead", "job1") and len(spool.record("job1")["history"]) > 2)
         record = spool.record("job1")
@@ -163,8 +214,8 @@ class Test5ADeadJobIsRetriedByHand:
 
 
 def test_6_a_failing_job_dies_beside_a_good_one_with_the_default_backoff(
-    queuectl, spool, worker, eventually
-):
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     worker()
     queuectl("enqueue", '{"id":"t1","command":"echo ok"}')
     queuectl("enqueue", '{"id":"t2","command":"bash -c \\"exit 2\\"","max_retries":2}')
@@ -177,13 +228,13 @@ def test_6_a_failing_job_dies_beside_a_good_one_with_the_default_backoff(
 
 
 class Test7SettingsAreChangedWhileWorkersRun:
-    def test_a_setting_reads_back(self, queuectl):
+    def test_a_setting_reads_back(self, queuectl: Queuectl) -> None:
         queuectl("config", "set", "backoff_base", "3")
         assert queuectl("config", "get", "backoff_base").out == "3\n"
 
     def test_jobs_that_fail_from_then_on_wait_by_the_new_base(
-        self, queuectl, spool, worker, eventually
-    ):
+        self, queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+    ) -> None:
         worker()
         queuectl("config", "set", "backoff_base", "3")
         queuectl("enqueue", '{"id":"job1","command":"exit 1"}')
@@ -192,8 +243,13 @@ class Test7SettingsAreChangedWhileWorkersRun:
         assert seconds_between(record["updated_at"], record["run_at"]) == pytest.approx(3)
 
     def test_jobs_that_fail_from_then_on_have_the_new_number_of_retries(
-        self, queuectl, spool, settings, worker, eventually
-    ):
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> None:
         settings(backoff_base=0.1)
         worker()
         queuectl("config", "set", "max_retries", "5")
@@ -204,7 +260,14 @@ class Test7SettingsAreChangedWhileWorkersRun:
 
 class Test8AWorkerIsStoppedGracefully:
     @pytest.fixture
-    def stopped(self, queuectl, spool, worker, eventually, tmp_path):
+    def stopped(
+        self,
+        queuectl: Queuectl,
+        spool: Spool,
+        worker: StartWorker,
+        eventually: Eventually,
+        tmp_path: Path,
+    ) -> int:
         gate = tmp_path / "gate"
         command = f"until test -e {gate}; do sleep 0.05; done; echo finished"
         queuectl("enqueue", json.dumps({"id": "running", "command": command}))
@@ -216,14 +279,16 @@ class Test8AWorkerIsStoppedGracefully:
         gate.touch()
         return process.left()
 
-    def test_it_exits_with_0(self, stopped):
+    def test_it_exits_with_0(self, stopped: int) -> None:
         assert stopped == 0
 
-    def test_the_running_job_completes(self, stopped, spool, queuectl):
+    def test_the_running_job_completes(
+        self, stopped: int, spool: Spool, queuectl: Queuectl
+    ) -> None:
         assert spool.is_in("completed", "running")
         assert queuectl("logs", "running").out == "finished\n"
 
-    def test_no_other_starts(self, stopped, spool):
+    def test_no_other_starts(self, stopped: int, spool: Spool) -> None:
         assert spool.is_in("pending", "waiting")
 
 
@@ -258,8 +323,8 @@ for (const n of [1, 2, 3])
     ids=["a shell loop", "a Python program", "a Node program"],
 )
 def test_9_a_program_that_knows_nothing_of_queuectl_drops_jobs_while_workers_run(
-    name, program, spool, worker, eventually
-):
+    name: str, program: list[str], spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
     if not shutil.which(program[0]):
         pytest.skip(f"{program[0]} is not installed")
     worker("--count", "2")

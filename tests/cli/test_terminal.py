@@ -10,18 +10,21 @@ import pty
 import struct
 import subprocess
 import termios
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 SHOWN = "\\x1b]0;owned\\x07\\x1b[2J"
 
 
 @pytest.fixture
-def on_terminal(queuectl):
+def on_terminal(queuectl: Queuectl) -> Callable[..., str]:
     """Run a command on a pseudo terminal of so many columns; return what appears there."""
 
-    def run(*words, columns=80, **environment):
+    def run(*words: str, columns: int = 80, **environment: str) -> Any:
         leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         variables = {**queuectl.environment, "TERM": "xterm", **environment}
@@ -42,7 +45,7 @@ def on_terminal(queuectl):
 
 
 @pytest.fixture
-def long_jobs(queuectl):
+def long_jobs(queuectl: Queuectl) -> None:
     lines = [
         {"id": "a-very-long-name-of-a-job-" + "x" * 60, "command": "true"},
         {"id": "b", "command": "echo " + "long words " * 30, "priority": 3},
@@ -57,7 +60,13 @@ def width(line: str) -> int:
 
 @pytest.mark.parametrize("columns", [60, 80, 132])
 @pytest.mark.parametrize("words", [["list"], ["dlq", "list"]], ids=" ".join)
-def test_a_table_fits_the_terminal(long_jobs, queuectl, on_terminal, columns, words):
+def test_a_table_fits_the_terminal(
+    long_jobs: None,
+    queuectl: Queuectl,
+    on_terminal: Callable[..., str],
+    columns: int,
+    words: list[str],
+) -> None:
     if words == ["dlq", "list"]:
         queuectl("cancel", "a", "b", "c")
     lines = on_terminal(*words, columns=columns, NO_COLOR="1").splitlines()
@@ -65,36 +74,42 @@ def test_a_table_fits_the_terminal(long_jobs, queuectl, on_terminal, columns, wo
     assert max(map(width, lines)) <= columns
 
 
-def test_a_table_in_a_pipe_is_whole(long_jobs, queuectl):
+def test_a_table_in_a_pipe_is_whole(long_jobs: None, queuectl: Queuectl) -> None:
     assert "long words " * 29 in queuectl("list").out
 
 
 class TestColour:
-    def test_a_terminal_gets_it(self, long_jobs, on_terminal):
+    def test_a_terminal_gets_it(self, long_jobs: None, on_terminal: Callable[..., str]) -> None:
         assert "\x1b[" in on_terminal("list")
 
     @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
-    def test_unless_it_wants_none(self, long_jobs, on_terminal, variable):
+    def test_unless_it_wants_none(
+        self, long_jobs: None, on_terminal: Callable[..., str], variable: dict[str, str]
+    ) -> None:
         assert "\x1b[" not in on_terminal("list", **variable)
 
     @pytest.mark.parametrize("words", [["list"], ["status"], ["show", "b"], ["config", "list"]])
-    def test_a_pipe_gets_none(self, long_jobs, queuectl, words):
+    def test_a_pipe_gets_none(self, long_jobs: None, queuectl: Queuectl, words: list[str]) -> None:
         assert "\x1b[" not in queuectl(*words, TERM="xterm").out
 
-    def test_json_has_none(self, long_jobs, on_terminal):
+    def test_json_has_none(self, long_jobs: None, on_terminal: Callable[..., str]) -> None:
         assert json.loads(on_terminal("list", "--json"))
 
 
-def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(on_terminal):
+def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(
+    on_terminal: Callable[..., str],
+) -> None:
     assert "queuectl worker start" in on_terminal("enqueue", "true")
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["config", "list"]], ids=" ".join)
-def test_a_reader_that_has_seen_enough_is_no_error(queuectl, words):
+def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Queuectl, words: list[str]) -> None:
     queuectl(
         "enqueue", "-", input='{"command":"' + "x" * 500 + '"}\n' + '{"command":"true"}\n' * 800
     )
     process = queuectl.start(*words)
+    assert process.stdout
+    assert process.stderr
     process.stdout.readline()
     process.stdout.close()
     said = process.stderr.read()
@@ -122,7 +137,15 @@ class TestHostileText:
         ids=["command", "argument", "program", "cwd", "value", "key", "variable", "bad variable",
              "id", "bad value"],
     )  # fmt: skip
-    def dead(self, request, queuectl, spool, settings, worker, eventually):
+    def dead(
+        self,
+        request: pytest.FixtureRequest,
+        queuectl: Queuectl,
+        spool: Spool,
+        settings: Configure,
+        worker: StartWorker,
+        eventually: Eventually,
+    ) -> Any:
         """Text that a job brings, when all there is to say of the job has been said."""
         settings(max_retries=0)
         process = worker()
@@ -136,15 +159,17 @@ class TestHostileText:
     @pytest.mark.parametrize(
         "words", [["list"], ["show", "a"], ["dlq", "list"], ["status"]], ids=" ".join
     )
-    def test_it_does_not_reach_the_output(self, dead, queuectl, words):
+    def test_it_does_not_reach_the_output(
+        self, dead: Any, queuectl: Queuectl, words: list[str]
+    ) -> None:
         result = queuectl(*words)
         assert "\x1b" not in result.out + result.err
         assert "\x07" not in result.out + result.err
 
-    def test_it_does_not_reach_what_a_worker_says(self, dead):
+    def test_it_does_not_reach_what_a_worker_says(self, dead: Any) -> None:
         assert "\x1b" not in dead.said
 
-    def test_it_comes_through_json_escaped(self, dead, queuectl):
+    def test_it_comes_through_json_escaped(self, dead: Any, queuectl: Queuectl) -> None:
         assert "\x1b" not in queuectl("list", "--json").out
 
 
@@ -155,27 +180,31 @@ class TestHostileText:
 )
 class TestHostileNames:
     @pytest.fixture(params=["pending", "dead"])
-    def listed(self, request, name, settings, spool):
+    def listed(
+        self, request: pytest.FixtureRequest, name: bytes, settings: Configure, spool: Spool
+    ) -> None:
         settings()
         directory = os.fsencode(spool.root / request.param)
         with open(os.path.join(directory, name), "w") as file:
             file.write('{"command": "true"}')
 
-    def test_a_list_spells_them_out_on_one_line(self, listed, queuectl):
+    def test_a_list_spells_them_out_on_one_line(self, listed: None, queuectl: Queuectl) -> None:
         result = queuectl("list")
         assert "\x1b" not in result.out
         assert len(result.out.splitlines()) == 2
 
-    def test_a_list_as_json_has_them_too(self, listed, queuectl):
+    def test_a_list_as_json_has_them_too(self, listed: None, queuectl: Queuectl) -> None:
         assert len(queuectl.json("list")) == 1
 
-    def test_to_retry_all_dead_ones_does_not_fail_on_them(self, listed, queuectl):
+    def test_to_retry_all_dead_ones_does_not_fail_on_them(
+        self, listed: None, queuectl: Queuectl
+    ) -> None:
         result = queuectl("dlq", "retry", "--all", code=None)
         assert "\x1b" not in result.out + result.err
         assert "this is a bug" not in result.err
 
 
-def test_an_error_spells_out_what_it_was_given(queuectl, settings):
+def test_an_error_spells_out_what_it_was_given(queuectl: Queuectl, settings: Configure) -> None:
     settings()
     assert "\x1b" not in queuectl.error("show", ESCAPE, code=1)
     assert "\x1b" not in queuectl.error("enqueue", "--id", ESCAPE, "true")
@@ -183,7 +212,7 @@ def test_an_error_spells_out_what_it_was_given(queuectl, settings):
 
 class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_the_script_of_a_shell_is_printed(self, queuectl, shell):
+    def test_the_script_of_a_shell_is_printed(self, queuectl: Queuectl, shell: str) -> None:
         script = queuectl("--version", _QUEUECTL_COMPLETE=f"source_{shell}").out
         assert "_QUEUECTL_COMPLETE" in script
 
@@ -196,7 +225,9 @@ class TestCompletion:
             ("queuectl list --state pro", "processing"),
         ],
     )
-    def test_what_may_come_next_is_completed(self, queuectl, line, expected):
+    def test_what_may_come_next_is_completed(
+        self, queuectl: Queuectl, line: str, expected: str
+    ) -> None:
         queuectl("enqueue", "--id", "apple", "true")
         result = queuectl(
             _QUEUECTL_COMPLETE="complete_bash",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers.commands import Configure, Eventually, Queuectl, Spool, StartWorker
+from helpers.processes import WorkerProcess
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 NAP = "echo begun; sleep 300"
@@ -21,7 +24,7 @@ class Screen:
     socket: Path
     home: Path
     environment: dict[str, str]
-    eventually: object
+    eventually: Eventually
 
     def tmux(self, *words: str) -> str:
         done = subprocess.run(
@@ -48,11 +51,13 @@ class Screen:
 
     @property
     def text(self) -> str:
-        return self.tmux("capture-pane", "-p", "-t", "t")
+        """All that is shown; a line that wraps is one line, however long the path in it is."""
+        return self.tmux("capture-pane", "-p", "-J", "-t", "t")
 
     @property
     def lines(self) -> list[str]:
-        return self.text.splitlines()
+        """The rows of the screen."""
+        return self.tmux("capture-pane", "-p", "-t", "t").splitlines()
 
     def ask(self, name: str) -> str:
         """Ask tmux for one of its variables."""
@@ -75,7 +80,9 @@ class Screen:
 
 
 @pytest.fixture
-def screen(queuectl, eventually, tmp_path_factory):
+def screen(
+    queuectl: Queuectl, eventually: Eventually, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Screen]:
     """A terminal of our own server of tmux, which ends with the test."""
     if not shutil.which("tmux"):
         pytest.skip("needs tmux")
@@ -88,7 +95,7 @@ def screen(queuectl, eventually, tmp_path_factory):
 
 
 @pytest.fixture
-def top(screen):
+def top(screen: Screen) -> Callable[..., Screen]:
     """Start top in a terminal, and wait for its first screen."""
 
     def start(columns: int = 80, lines: int = 24) -> Screen:
@@ -101,7 +108,13 @@ def top(screen):
 
 
 @pytest.fixture
-def one_of_each(queuectl, spool, settings, worker, eventually):
+def one_of_each(
+    queuectl: Queuectl,
+    spool: Spool,
+    settings: Configure,
+    worker: StartWorker,
+    eventually: Eventually,
+) -> WorkerProcess:
     settings(backoff_base=1000)
     queuectl("enqueue", "--id", "completed1", "echo hello")
     queuectl("enqueue", "--id", "failed1", "echo alas; exit 4")
@@ -115,16 +128,22 @@ def one_of_each(queuectl, spool, settings, worker, eventually):
 
 
 class TestWhatItShows:
-    def test_counts_workers_and_slots(self, one_of_each, top):
+    def test_counts_workers_and_slots(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         text = top().shows("[processing 1]", "pending 1", "failed 1", "completed 1", "dead 1")
         assert "1/4 busy" in text
         assert one_of_each.name in text
 
-    def test_what_runs_and_for_how_long(self, one_of_each, top):
+    def test_what_runs_and_for_how_long(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         text = top().shows("> processing1", NAP)
         assert f"{one_of_each.name[:10]}" in text
 
-    def test_tab_goes_from_list_to_list(self, one_of_each, top):
+    def test_tab_goes_from_list_to_list(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         for state in ("pending", "failed", "dead", "completed", "processing"):
             screen.type("Tab")
@@ -132,22 +151,28 @@ class TestWhatItShows:
         screen.type("BTab")
         screen.shows("[completed 1]")
 
-    def test_why_a_job_is_dead(self, one_of_each, top):
+    def test_why_a_job_is_dead(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.type("Tab", "Tab", "Tab")
         screen.shows("> dead1", "exit status 127", "no-such-program")
 
-    def test_that_nobody_works(self, queuectl, top):
+    def test_that_nobody_works(self, queuectl: Queuectl, top: Callable[..., Screen]) -> None:
         queuectl("enqueue", "true")
         top().shows("no worker is running", "pending 1")
 
-    def test_how_many_have_ended(self, one_of_each, top):
+    def test_how_many_have_ended(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         (line,) = [line for line in top().lines if line.startswith(" ended ")]
         assert "█" in line
 
 
 class TestEvents:
-    def test_a_new_job_appears_at_once(self, queuectl, settings, top):
+    def test_a_new_job_appears_at_once(
+        self, queuectl: Queuectl, settings: Configure, top: Callable[..., Screen]
+    ) -> None:
         settings()
         screen = top()
         screen.type("Tab")
@@ -155,7 +180,14 @@ class TestEvents:
         queuectl("enqueue", "--id", "fresh", "true")
         screen.shows("[pending 1]", "> fresh")
 
-    def test_a_job_is_seen_through_to_its_end(self, queuectl, settings, top, worker, tmp_path):
+    def test_a_job_is_seen_through_to_its_end(
+        self,
+        queuectl: Queuectl,
+        settings: Configure,
+        top: Callable[..., Screen],
+        worker: StartWorker,
+        tmp_path: Path,
+    ) -> None:
         settings()
         gate = tmp_path / "gate"
         screen = top()
@@ -165,7 +197,14 @@ class TestEvents:
         gate.touch()
         screen.shows("[processing 0]", "completed 1")
 
-    def test_it_rests_when_nothing_happens(self, queuectl, settings, spool, top, processes_with):
+    def test_it_rests_when_nothing_happens(
+        self,
+        queuectl: Queuectl,
+        settings: Configure,
+        spool: Spool,
+        top: Callable[..., Screen],
+        processes_with: Callable[[str], list[int]],
+    ) -> None:
         settings()
         screen = top()
         (pid,) = set(processes_with("queuectl\0top")) & set(spool.processes())
@@ -187,12 +226,12 @@ def switches(pid: int) -> int:
 
 class TestKeys:
     @pytest.fixture
-    def many(self, queuectl, settings):
+    def many(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         lines = [f'{{"id": "job{n:02}", "command": "echo {n}"}}' for n in range(40)]
         queuectl("enqueue", "-", input="\n".join(lines))
 
-    def test_arrows_and_letters_move(self, many, top):
+    def test_arrows_and_letters_move(self, many: None, top: Callable[..., Screen]) -> None:
         screen = top()
         screen.type("Tab")
         screen.shows("> job00")
@@ -201,7 +240,7 @@ class TestKeys:
         screen.type("Up", "k")
         screen.shows("> job01")
 
-    def test_pages_turn(self, many, top):
+    def test_pages_turn(self, many: None, top: Callable[..., Screen]) -> None:
         screen = top()
         screen.type("Tab")
         screen.shows("> job00", "page 1/3")
@@ -212,7 +251,9 @@ class TestKeys:
         screen.type("g")
         screen.shows("> job00")
 
-    def test_moving_on_at_the_end_of_a_page_turns_it(self, many, top):
+    def test_moving_on_at_the_end_of_a_page_turns_it(
+        self, many: None, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.type("Tab", "G")
         screen.shows("> job39")
@@ -220,14 +261,22 @@ class TestKeys:
         screen.type(*["Up"] * (39 - int(first[3:]) + 1))
         screen.shows(f"> job{int(first[3:]) - 1:02}", "page 2/3")
 
-    def test_the_selection_stays_with_its_job(self, many, queuectl, top):
+    def test_the_selection_stays_with_its_job(
+        self, many: None, queuectl: Queuectl, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.type("Tab", "Down", "Down")
         screen.shows("> job02")
         queuectl("cancel", "job00")
         screen.shows("> job02", "[pending 39]", but="job00")
 
-    def test_r_runs_a_dead_job_again(self, one_of_each, spool, top, eventually):
+    def test_r_runs_a_dead_job_again(
+        self,
+        one_of_each: WorkerProcess,
+        spool: Spool,
+        top: Callable[..., Screen],
+        eventually: Eventually,
+    ) -> None:
         screen = top()
         screen.type("Tab", "Tab", "Tab")
         screen.shows("> dead1")
@@ -236,13 +285,21 @@ class TestKeys:
         screen.shows("dead1 waits again")
         eventually(lambda: len(spool.record("dead1")["history"]) > before)
 
-    def test_what_cannot_be_retried_is_said(self, one_of_each, top):
+    def test_what_cannot_be_retried_is_said(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.shows("> processing1")
         screen.type("r")
         screen.shows("job processing1 is processing, not dead")
 
-    def test_c_cancels_after_a_question(self, one_of_each, spool, top, eventually):
+    def test_c_cancels_after_a_question(
+        self,
+        one_of_each: WorkerProcess,
+        spool: Spool,
+        top: Callable[..., Screen],
+        eventually: Eventually,
+    ) -> None:
         screen = top()
         screen.shows("> processing1")
         screen.type("c")
@@ -251,7 +308,9 @@ class TestKeys:
         eventually(lambda: spool.is_in("dead", "processing1"))
         screen.shows("[processing 0]", "dead 2")
 
-    def test_any_other_answer_is_no(self, one_of_each, spool, top):
+    def test_any_other_answer_is_no(
+        self, one_of_each: WorkerProcess, spool: Spool, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.shows("> processing1")
         screen.type("c")
@@ -260,7 +319,14 @@ class TestKeys:
         screen.shows("> processing1", but="cancel processing1?")
         assert spool.is_in("processing", "processing1")
 
-    def test_l_follows_the_log(self, queuectl, settings, worker, top, tmp_path):
+    def test_l_follows_the_log(
+        self,
+        queuectl: Queuectl,
+        settings: Configure,
+        worker: StartWorker,
+        top: Callable[..., Screen],
+        tmp_path: Path,
+    ) -> None:
         settings()
         gate = tmp_path / "gate"
         said = r"seq 100; printf '\033]0;owned\007\033[31mred\033[0m [bold]x[/bold]\n'"
@@ -280,7 +346,7 @@ class TestKeys:
         screen.type("q")
         screen.shows("[processing 1]")
 
-    def test_slash_filters_by_id_and_command(self, many, top):
+    def test_slash_filters_by_id_and_command(self, many: None, top: Callable[..., Screen]) -> None:
         screen = top()
         screen.type("Tab", "/")
         screen.run("echo 37")
@@ -288,7 +354,9 @@ class TestKeys:
         screen.type("Escape")
         screen.shows("job00")
 
-    def test_p_pauses(self, queuectl, settings, top):
+    def test_p_pauses(
+        self, queuectl: Queuectl, settings: Configure, top: Callable[..., Screen]
+    ) -> None:
         settings()
         screen = top()
         screen.type("p")
@@ -299,7 +367,9 @@ class TestKeys:
         screen.type("p")
         screen.shows("pending 2", but="PAUSED")
 
-    def test_a_question_mark_tells_the_keys(self, settings, top):
+    def test_a_question_mark_tells_the_keys(
+        self, settings: Configure, top: Callable[..., Screen]
+    ) -> None:
         settings()
         screen = top()
         screen.type("?")
@@ -310,7 +380,14 @@ class TestKeys:
 
 class TestSizes:
     @pytest.mark.parametrize(("columns", "lines"), [(40, 12), (20, 6), (64, 10), (200, 50), (8, 3)])
-    def test_each_line_fits_and_the_first_is_seen(self, one_of_each, top, screen, columns, lines):
+    def test_each_line_fits_and_the_first_is_seen(
+        self,
+        one_of_each: WorkerProcess,
+        top: Callable[..., Screen],
+        screen: Screen,
+        columns: int,
+        lines: int,
+    ) -> None:
         screen.open(columns, lines)
         screen.run("queuectl top")
         screen.shows("[pr", " queuectl top"[: columns - 3])
@@ -318,7 +395,9 @@ class TestSizes:
         screen.type("q")
         screen.shows("ready$")
 
-    def test_a_narrow_terminal_tells_all_counts_and_all_keys(self, queuectl, settings, top):
+    def test_a_narrow_terminal_tells_all_counts_and_all_keys(
+        self, queuectl: Queuectl, settings: Configure, top: Callable[..., Screen]
+    ) -> None:
         settings()
         lines = [f'{{"id": "job{n:04}", "command": "true"}}' for n in range(1234)]
         queuectl("enqueue", "-", input="\n".join(lines))
@@ -328,7 +407,9 @@ class TestSizes:
         text = screen.shows("shift-tab", "run it again", "cancel it", "leave", "Any key goes back")
         assert "…" not in text
 
-    def test_it_follows_the_size_of_the_terminal(self, one_of_each, top):
+    def test_it_follows_the_size_of_the_terminal(
+        self, one_of_each: WorkerProcess, top: Callable[..., Screen]
+    ) -> None:
         screen = top()
         screen.shows("WORKER SLOT")
         screen.tmux("resize-window", "-t", "t", "-x", "40", "-y", "10")
@@ -337,7 +418,9 @@ class TestSizes:
         screen.shows("WORKER SLOT")
 
 
-def test_hostile_text_reaches_the_terminal_spelled_out(queuectl, spool, settings, top):
+def test_hostile_text_reaches_the_terminal_spelled_out(
+    queuectl: Queuectl, spool: Spool, settings: Configure, top: Callable[..., Screen]
+) -> None:
     settings()
     queuectl("enqueue", "--id", "a", f"echo {ESCAPE}[red]x[/red] :skull: \u202e")
     queuectl("enqueue", "--id", "wide", "echo " + "日本語" * 40)
@@ -351,7 +434,7 @@ def test_hostile_text_reaches_the_terminal_spelled_out(queuectl, spool, settings
     assert all("wide" not in line or line.rstrip().endswith("…") for line in screen.lines)
 
 
-def test_no_color_is_heeded(one_of_each, screen):
+def test_no_color_is_heeded(one_of_each: WorkerProcess, screen: Screen) -> None:
     screen.open()
     coloured = []
     for prefix in ("", "NO_COLOR=1 "):
@@ -366,7 +449,7 @@ def test_no_color_is_heeded(one_of_each, screen):
 
 class TestLeaving:
     @pytest.fixture
-    def before(self, settings, screen):
+    def before(self, settings: Configure, screen: Screen) -> Screen:
         """A terminal with something on it, and what stty says of it."""
         settings()
         screen.open()
@@ -374,7 +457,7 @@ class TestLeaving:
         screen.shows("\nhere before")
         return screen
 
-    def assert_as_it_was(self, screen, queuectl):
+    def assert_as_it_was(self, screen: Screen, queuectl: Queuectl) -> None:
         screen.run("stty -a > ../stty-after; echo comp''ared")
         screen.shows("here before", "compared")
         home = queuectl.cwd.parent
@@ -382,34 +465,41 @@ class TestLeaving:
         assert screen.ask("alternate_on") == "0"
         assert screen.ask("cursor_flag") == "1"
 
-    def start(self, screen):
+    def start(self, screen: Screen) -> None:
         screen.run("queuectl top; echo left with $?")
         screen.shows("queuectl top ", "[processing 0]")
         assert screen.ask("alternate_on") == "1"
         assert screen.ask("cursor_flag") == "0"
 
     @pytest.mark.parametrize(("key", "code"), [("q", 0), ("C-c", 130)])
-    def test_by_a_key(self, before, queuectl, key, code):
+    def test_by_a_key(self, before: Screen, queuectl: Queuectl, key: str, code: int) -> None:
         self.start(before)
         before.type(key)
         before.shows(f"left with {code}")
         self.assert_as_it_was(before, queuectl)
 
     @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("HUP", 129), ("INT", 130)])
-    def test_by_a_signal(self, before, queuectl, name, code):
+    def test_by_a_signal(self, before: Screen, queuectl: Queuectl, name: str, code: int) -> None:
         before.run("sh -c 'echo $$ > ../pid; exec queuectl top'; echo left with $?")
         before.shows("[processing 0]")
         subprocess.run(["kill", f"-{name}", (queuectl.cwd.parent / "pid").read_text().strip()])
         before.shows(f"left with {code}")
         self.assert_as_it_was(before, queuectl)
 
-    def test_when_the_terminal_goes(self, before, queuectl, spool, eventually, processes_with):
+    def test_when_the_terminal_goes(
+        self,
+        before: Screen,
+        queuectl: Queuectl,
+        spool: Spool,
+        eventually: Eventually,
+        processes_with: Callable[[str], list[int]],
+    ) -> None:
         self.start(before)
         (pid,) = set(processes_with("queuectl\0top")) & set(spool.processes())
         before.tmux("kill-server")
         eventually(lambda: pid not in spool.processes())
 
-    def test_by_an_error(self, before, queuectl, spool):
+    def test_by_an_error(self, before: Screen, queuectl: Queuectl, spool: Spool) -> None:
         self.start(before)
         spool.root.rename(spool.root.with_name("moved"))
         text = before.shows("left with 1")
@@ -417,7 +507,7 @@ class TestLeaving:
         assert " is gone" in text
         self.assert_as_it_was(before, queuectl)
 
-    def test_by_a_mistake_of_ours(self, before, queuectl):
+    def test_by_a_mistake_of_ours(self, before: Screen, queuectl: Queuectl) -> None:
         wrong = "import queuectl.cli.top_screen as s; s._tabs = None"
         start = f"import sys; {wrong}; from queuectl.cli import run; sys.exit(run(['top']))"
         python = queuectl.program.with_name("python")
@@ -425,7 +515,9 @@ class TestLeaving:
         assert "unexpected TypeError" in before.shows("left with 1")
         self.assert_as_it_was(before, queuectl)
 
-    def test_ctrl_z_gives_the_terminal_back_for_a_while(self, before, queuectl):
+    def test_ctrl_z_gives_the_terminal_back_for_a_while(
+        self, before: Screen, queuectl: Queuectl
+    ) -> None:
         before.run("set -m")
         self.start(before)
         before.type("C-z")
@@ -439,7 +531,9 @@ class TestLeaving:
 
 
 class TestJson:
-    def test_it_is_all_that_is_on_the_screen(self, one_of_each, queuectl, spool):
+    def test_it_is_all_that_is_on_the_screen(
+        self, one_of_each: WorkerProcess, queuectl: Queuectl, spool: Spool
+    ) -> None:
         found = queuectl.json("top")
         states = ("processing", "pending", "failed", "dead", "completed")
         assert found["spool"] == str(spool.root)
@@ -453,7 +547,9 @@ class TestJson:
         assert found["workers"][0]["slots"] == 4
         assert sum(found["throughput"]["ended"]) == 3
 
-    def test_of_a_long_list_the_first_are_told(self, queuectl, settings):
+    def test_of_a_long_list_the_first_are_told(
+        self, queuectl: Queuectl, settings: Configure
+    ) -> None:
         settings()
         lines = [f'{{"id": "job{n:02}", "command": "true"}}' for n in range(40)]
         queuectl("enqueue", "-", input="\n".join(lines))
@@ -463,7 +559,9 @@ class TestJson:
         assert listed == [f"job{n:02}" for n in range(len(listed))]
         assert 10 <= len(listed) < 40
 
-    def test_hostile_text_is_json(self, queuectl, spool, settings):
+    def test_hostile_text_is_json(
+        self, queuectl: Queuectl, spool: Spool, settings: Configure
+    ) -> None:
         settings()
         queuectl("enqueue", "--id", "a", f"echo {ESCAPE}")
         spool.drop(f"{ESCAPE}.json", '{"command": "true"}')
@@ -471,10 +569,12 @@ class TestJson:
         assert "\x1b" not in result.out
         assert queuectl.json("top")["jobs"]["pending"] == 2
 
-    def test_where_there_is_no_spool(self, queuectl, spool):
+    def test_where_there_is_no_spool(self, queuectl: Queuectl, spool: Spool) -> None:
         assert str(spool.root) in queuectl.error("top", "--json", code=1)
 
-    def test_a_spool_that_is_damaged(self, queuectl, spool, settings):
+    def test_a_spool_that_is_damaged(
+        self, queuectl: Queuectl, spool: Spool, settings: Configure
+    ) -> None:
         settings()
         (spool.root / "dead").rmdir()
         (spool.root / "dead").touch()
@@ -482,20 +582,20 @@ class TestJson:
 
 
 class TestRefusals:
-    def test_without_a_terminal(self, queuectl, settings):
+    def test_without_a_terminal(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         assert "terminal" in queuectl.error("top")
 
-    def test_on_a_terminal_without_a_cursor(self, screen, settings):
+    def test_on_a_terminal_without_a_cursor(self, screen: Screen, settings: Configure) -> None:
         settings()
         screen.open()
         screen.run("TERM=dumb queuectl top; echo left with $?")
         assert "TERM" in screen.shows("queuectl: error: ", "left with 2")
 
-    def test_where_there_is_no_spool(self, queuectl, spool):
+    def test_where_there_is_no_spool(self, queuectl: Queuectl, spool: Spool) -> None:
         assert str(spool.root) in queuectl.error("top", code=1)
         assert not spool.root.exists()
 
-    def test_an_option_that_is_none(self, queuectl, settings):
+    def test_an_option_that_is_none(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()
         queuectl.error("top", "--interval", "1")

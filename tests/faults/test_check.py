@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from faults.harness import fuzz
+from helpers.processes import PROGRAM
+from helpers.spool_files import DIRECTORIES
 
 from queuectl import Queue, clock
 from queuectl.errors import QueuectlError
@@ -27,10 +28,8 @@ from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
 from queuectl.spool.spool import Spool
 
-PROGRAM = Path(sys.executable).with_name("queuectl")
 RECORD = '{"id": "%s", "command": "true", "created_at": "2026-01-01T00:00:00Z"%s}\n'
 TORN = '{"command": "tr'
-DIRECTORIES = ("pending", "processing", "failed", "done", "dead", "tmp", "logs", "workers")
 
 
 def _record(job_id: str, **fields: Any) -> str:

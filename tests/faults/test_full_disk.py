@@ -21,7 +21,8 @@ from faults.harness.mounts import (
     small_disk,
     why_not,
 )
-from faults.harness.processes import WorkerProcess, eventually, none_left, queuectl
+from helpers.processes import WorkerProcess, none_left, queuectl
+from helpers.waiting import eventually
 
 pytestmark = [
     *(
@@ -293,7 +294,7 @@ PLACES = {
     "the outcome's bytes": rule("EIO", "/spool/tmp/", "write"),
     "the outcome's durability": rule("EIO", "/spool/tmp/", "fsync"),
     "the outcome's rename": rule("EIO", "/spool/tmp/", "rename"),
-    "the move to done": rule("EIO", "/spool/done", "rename"),
+    "the move to done": rule("EIO", "/spool/done", "rename", "link"),  # link: libfuse 2
     "its durability": rule("EIO", "/spool/done", "fsyncdir"),
 }
 

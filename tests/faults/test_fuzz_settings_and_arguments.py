@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,13 +17,13 @@ from typing import NamedTuple
 
 import pytest
 from faults.harness import fuzz
+from helpers.processes import PROGRAM
 
 from queuectl import Queue
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record import settings
 from queuectl.worker.worker import Worker
 
-PROGRAM = Path(sys.executable).with_name("queuectl")
 KEYS = list(settings.describe())
 CODES = (0, 1, 2, 124)
 SHOWN = 20

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from faults.harness.event_bench import IN_A_NAMESPACE, SET_LIMIT, Bench
-from faults.harness.processes import WorkerProcess, eventually, none_left
+from helpers.processes import WorkerProcess, none_left
+from helpers.waiting import eventually
 
 from queuectl import Queue
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from faults.harness import orphan
-from faults.harness.processes import eventually, lives, living, none_left, worker
+from helpers.processes import lives, living, none_left, worker
+from helpers.waiting import eventually
 
 from queuectl import Queue
 

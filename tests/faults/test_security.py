@@ -14,7 +14,6 @@ import pty
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import termios
 import warnings
@@ -25,14 +24,15 @@ from typing import Any
 
 import pytest
 from faults.harness import fuzz
+from helpers.processes import PROGRAM
+from helpers.spool_files import DIRECTORIES
+from helpers.unprivileged import NOBODY
 
 import queuectl
 from queuectl import Queue
+from queuectl.spool.holder import Holder
 from queuectl.worker.worker import Worker
 
-PROGRAM = Path(sys.executable).with_name("queuectl")
-NO_OBSERVER = 65534
-DIRECTORIES = ("pending", "processing", "failed", "done", "dead", "tmp", "logs", "workers")
 QUICK = "quiet_period = 0.1\nrescan_interval = 0.2\nkill_grace = 1\nbackoff_base = 0.05\n"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user's files need root")
 
@@ -74,8 +74,8 @@ def _as_nobody(function: Callable[[], str]) -> str:
     if pid == 0:
         try:
             os.setgroups([])
-            os.setresgid(NO_OBSERVER, NO_OBSERVER, NO_OBSERVER)
-            os.setresuid(NO_OBSERVER, NO_OBSERVER, NO_OBSERVER)
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
             said = function()
         except BaseException as error:
             said = f"{type(error).__name__}: {error}"
@@ -95,14 +95,14 @@ def _as_nobody(function: Callable[[], str]) -> str:
 def test_the_spool_of_another_is_not_worked_on_unless_he_is_trusted(shop: Queue) -> None:
     job_id = shop.enqueue("true")
     for path in [Path(shop.path), *Path(shop.path).rglob("*")]:
-        os.chown(path, NO_OBSERVER, NO_OBSERVER)
+        os.chown(path, NOBODY, NOBODY)
 
     refused = _run(shop, "worker", "start", "--drain")
     left = shop.get(job_id).state
     trusted = _run(shop, "worker", "start", "--drain", "--allow-shared")
 
     assert (refused.code, len(refused.err.splitlines())) == (1, 1)
-    assert f"belongs to uid {NO_OBSERVER}" in refused.err
+    assert f"belongs to uid {NOBODY}" in refused.err
     assert left == "pending"
     assert (trusted.code, shop.get(job_id).state) == (0, "completed")
 
@@ -140,12 +140,12 @@ def test_a_strangers_file_is_kept_with_the_reason_and_not_run(shop: Queue, base:
     data = f'{{"command": "touch {base}/ran"}}'
     path = Path(shop.path) / "pending" / "theirs.json"
     path.write_text(data)
-    os.chown(path, NO_OBSERVER, NO_OBSERVER)
+    os.chown(path, NOBODY, NOBODY)
 
     assert _run(shop, "worker", "start", "--drain").code == 0
     assert not (base / "ran").exists()
     assert (Path(shop.path) / "dead" / "theirs.json").read_text() == data
-    assert f"uid {NO_OBSERVER}" in (Path(shop.path) / "dead" / "theirs.error").read_text()
+    assert f"uid {NOBODY}" in (Path(shop.path) / "dead" / "theirs.error").read_text()
 
 
 @needs_root
@@ -154,7 +154,7 @@ def test_a_strangers_file_is_kept_with_the_reason_and_not_run(shop: Queue, base:
 def test_a_group_may_share_a_spool_on_purpose(base: Path, umask: int, first: str) -> None:
     root = base / "shared"
     root.mkdir()
-    os.chown(root, 0, NO_OBSERVER)
+    os.chown(root, 0, NOBODY)
     root.chmod(0o2770)
     os.umask(umask)
     queue = Queue(root)
@@ -228,13 +228,13 @@ def test_a_link_beside_a_claim_is_not_written_through(
     before = fuzz.snapshot(outside)
     shop.enqueue("sleep 0.2", id="a", max_retries=0)
     shop.enqueue("true", id="b")
-    enter = queuectl.recovery.Holder.__enter__
+    enter = Holder.__enter__
 
     def plant(holder: Any) -> Any:
         (root / "processing" / holder.name / f"a.1.{ending}").symlink_to(outside / target)
         return enter(holder)
 
-    monkeypatch.setattr(queuectl.recovery.Holder, "__enter__", plant)
+    monkeypatch.setattr(Holder, "__enter__", plant)
     work(shop, drain=True, deadline=10)
 
     assert fuzz.differences(before, fuzz.snapshot(outside)) == []

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.spool_files import DIRECTORIES
 
 from queuectl import Queue
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.spool.spool import open_spool
-
-DIRECTORIES = {"tmp", "pending", "processing", "failed", "done", "dead", "logs", "workers"}
 
 
 def test_a_spool_is_made_on_first_use(tmp_path: Path) -> None:
@@ -30,7 +29,7 @@ def test_opening_a_spool_again_changes_nothing(queue: Queue, bytes_of: Callable[
     assert bytes_of() == before
 
 
-@pytest.mark.parametrize("missing", sorted(DIRECTORIES - {"pending"}))
+@pytest.mark.parametrize("missing", sorted({*DIRECTORIES} - {"pending"}))
 def test_a_directory_that_somebody_removed_is_made_again(root: Path, missing: str) -> None:
     (root / missing).rmdir()
     Queue(root)

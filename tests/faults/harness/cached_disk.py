@@ -62,6 +62,9 @@ class CachedDisk:
         log.append(_Write(offset, before, bytes(data)))
         return os.pwrite(self._image, data, offset)
 
+    def truncate(self, path: str, length: int, fh: int | None = None) -> None:
+        """Accept it: libfuse 2 asks for it where an order is written over the last one."""
+
     def fsync(self, path: str, datasync: int, fh: int) -> None:
         if self._is_on:
             self._cached.clear()

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from faults.harness.processes import eventually, worker
+from helpers.processes import worker
+from helpers.waiting import eventually
 
 from queuectl import Queue
 

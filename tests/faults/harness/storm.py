@@ -22,9 +22,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from faults.harness.processes import WorkerProcess, eventually, none_left
 from faults.harness.storm_jobs import Plan
 from faults.harness.storm_verdict import Verdict, judge, read_log, read_spool
+from helpers.processes import WorkerProcess, none_left
+from helpers.waiting import eventually
 
 from queuectl import Queue
 from queuectl.errors import QueuectlError
@@ -113,7 +114,7 @@ class Storm:
 
     def _start(self, *options: str) -> WorkerProcess:
         said = self._directory / f"worker-{len(self._workers)}.err"
-        worker = WorkerProcess(self.root, said, *options, wait=False)
+        worker = WorkerProcess(said, *options, root=self.root, wait=False)
         self._workers.append(worker)
         self._done["workers started"] += 1
         return worker

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from faults.harness.processes import queuectl
+from helpers.processes import queuectl
 
 from queuectl import Queue
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-DIRECTORIES = {"pending": "pending", "failed": "failed", "done": "completed", "dead": "dead"}
+from helpers.spool_files import STATE_DIRECTORIES
+
 EXPLAINS_ANOTHER_RUN = {"failed", "timeout", "lost", "interrupted", "cancelled"}
 
 
@@ -59,14 +60,13 @@ def read_log(path: Path) -> list[Line]:
 def read_spool(root: Path) -> dict[str, list[Record]]:
     """Read every record of a spool by its tag; what is no job has none and is left out."""
     found: dict[str, list[Record]] = defaultdict(list)
-    for directory in (*DIRECTORIES, "processing"):
+    for state, directory in STATE_DIRECTORIES.items():
         for path in (root / directory).rglob("*.json"):
             if not path.is_file() or path.is_symlink():
                 continue
             job = _parse(path.read_bytes())
             if job and "tag" in job:
                 outcomes = {entry["attempt"]: entry["outcome"] for entry in job.get("history", [])}
-                state = DIRECTORIES.get(directory, "processing")
                 found[job["tag"]].append(Record(state, outcomes))
     return found
 

@@ -13,21 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from helpers.waiting import eventually
+
 PROGRAM = Path(sys.executable).with_name("queuectl")
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Wait for a condition and return what it gave; AssertionError after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:g} s still not so: {what}")
-        time.sleep(0.02)
-    return value
 
 
 def living(mark: str) -> list[int]:
@@ -75,20 +67,22 @@ class WorkerProcess:
 
     def __init__(
         self,
-        root: Path,
         said: Path,
         *options: str,
+        root: Path | None = None,
         prefix: Sequence[str] = (),
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
         wait: bool = True,
     ) -> None:
         self.said_in = said
-        command = [*prefix, PROGRAM, "--spool", root, "worker", "start", *options]
+        spool = ["--spool", root] if root else []
+        command = [*prefix, PROGRAM, *spool, "worker", "start", *options]
         with said.open("w") as file:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file,
-                env={**os.environ, **(env or {})},
+                env=env, cwd=cwd,
             )  # fmt: skip
         if wait:
             try:
@@ -101,6 +95,17 @@ class WorkerProcess:
     def said(self) -> str:
         """What it has written to stderr so far."""
         return self.said_in.read_text(errors="replace")
+
+    @property
+    def name(self) -> str:
+        """Its name, once it has said that it has started."""
+        return self.said.partition("worker ")[2].partition(" started")[0]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time it has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def complaints(self) -> list[str]:
@@ -133,9 +138,17 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def worker(root: Path, said: Path, *options: str, **more: Any) -> Iterator[WorkerProcess]:
+def worker(
+    root: Path,
+    said: Path,
+    *options: str,
+    prefix: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+) -> Iterator[WorkerProcess]:
     """Start a worker and end it when the block is left, however that is."""
-    process = WorkerProcess(root, said, *options, **more)
+    environment = {**os.environ, **(env or {})}
+    process = WorkerProcess(said, *options, root=root, prefix=prefix, env=environment, wait=wait)
     try:
         yield process
     finally:

@@ -1,0 +1,1 @@
+"""What several folders of tests share: one home for each helper."""
