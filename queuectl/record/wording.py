@@ -33,25 +33,25 @@ _TOML_POSITION = re.compile(r"(.*) \(at (?:(line \d+, column \d+)|end of documen
 _TOML_PROBLEMS = {
     "Expected '='": "'=' is missing after a key",
     "Expected ']": "a closing ']' is missing",
-    "Expected newline": "more text after a value",
+    "Expected newline": "more text after the value",
     "Expected": "a quotation mark is missing",
-    "Invalid statement": "neither a setting (KEY = VALUE), a table nor a comment",
+    "Invalid statement": "a line must be KEY = VALUE, [TABLE] or a comment",
     "Invalid initial character": "invalid key",
-    "Invalid value": "missing or invalid value; text is written in quotation marks",
+    "Invalid value": "missing or invalid value; put text in quotation marks",
     "Invalid date": "invalid date or time",
     "Invalid hex": "invalid escape in a string",
     "Escaped character": "invalid escape in a string",
-    "Unescaped": r"invalid escape in a string; a backslash is written '\\'",
+    "Unescaped": "invalid escape in a string",
     "Found invalid character": "invalid character",
     "Illegal character": "invalid character",
     "Unclosed array": "a closing ']' is missing",
     "Unclosed inline table": "a closing '}' is missing",
-    "Unterminated string": "a string has no end",
-    "Cannot declare": "a table is given twice",
-    "Cannot overwrite": "a key is given twice",
-    "Cannot mutate": "a key is given twice",
-    "Cannot redefine": "a table is given twice",
-    "Duplicate": "a key is given twice",
+    "Unterminated string": "a quotation mark is missing",
+    "Cannot declare": "a name is given twice",
+    "Cannot overwrite": "a name is given twice",
+    "Cannot mutate": "a name is given twice",
+    "Cannot redefine": "a name is given twice",
+    "Duplicate": "a name is given twice",
     "Exceeds the limit": "a number has too many digits",
 }
 
@@ -65,7 +65,11 @@ def shown(value: Any) -> str:
     try:
         return _cut(json.dumps(value, ensure_ascii=False, default=str))
     except (TypeError, ValueError, RecursionError):  # Python writes at most 4300 digits
-        return "a number with too many digits" if isinstance(value, int) else "this value"
+        return (
+            "a number with too many digits"
+            if isinstance(value, int)
+            else f"a value of type {type(value).__name__}"
+        )
 
 
 def shown_json(text: bytes) -> str:
