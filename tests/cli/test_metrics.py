@@ -152,8 +152,8 @@ class TestOutput:
 
     def test_what_is_no_file_stays(self, queuectl, settings, tmp_path):
         settings()
-        assert "no regular file" in queuectl.error("metrics", "--output", str(tmp_path))
-        assert "no regular file" in queuectl.error("metrics", "--output", "/dev/null")
+        assert "is not a regular file" in queuectl.error("metrics", "--output", str(tmp_path))
+        assert "is not a regular file" in queuectl.error("metrics", "--output", "/dev/null")
 
     def test_the_old_one_stays_if_the_new_one_cannot_be_written(self, queuectl, spool, tmp_path):
         file = tmp_path / "queuectl.prom"
