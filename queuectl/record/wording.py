@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date, time
 from typing import Any
 
 MAX_SHOWN = 60
@@ -60,8 +59,8 @@ def shown(value: Any) -> str:
     """Return a value as a message shows it: text in quotes, anything else as JSON, cut short."""
     if isinstance(value, str):
         return repr(_cut(value))
-    if isinstance(value, float | date | time):  # TOML has nan, inf and dates, and JSON does not
-        return str(value)
+    if isinstance(value, float) or hasattr(value, "isoformat"):
+        return str(value)  # TOML has nan, inf and dates, which JSON does not have
     try:
         return _cut(json.dumps(value, ensure_ascii=False, default=str))
     except (TypeError, ValueError, RecursionError):  # Python writes at most 4300 digits
