@@ -1,7 +1,7 @@
-"""The only reader of time, and the one place that knows how times are written.
+"""The only module that reads the clock, and the only one that knows how times are written.
 
-Wall-clock times are seconds since the epoch (float) inside and RFC 3339 in UTC, to the
-microsecond, in files. Waiting is measured on the monotonic clock alone: a wall clock may jump.
+Inside, wall-clock times are seconds since the epoch (float); in files they are RFC 3339 in UTC,
+to the microsecond. Waits are measured by the monotonic clock only: a wall clock may jump.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ monotonic = time.monotonic
 now = time.time
 
 LONGEST_DURATION = 1e10
-"""Seconds, 300 years: what is longer is a mistake in the units."""
+"""Seconds, 300 years: a longer duration is a mistake in its unit."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+", re.ASCII)
@@ -34,11 +34,11 @@ _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?", re.ASCII)
 def format_timestamp(seconds: float) -> str:
     """Write seconds since the epoch as RFC 3339 in UTC: `2026-11-24T03:15:07.250000Z`.
 
-    What the calendar cannot show is cut to it: a file's time may be absurd. Raises
-    InvalidInput for what is no number.
+    A time outside the years 1 to 9999 becomes the first or last second of them: the time of a
+    file may be absurd. Raises InvalidInput for NaN.
     """
     if seconds != seconds:
-        raise InvalidInput("a time is a number of seconds")
+        raise InvalidInput("a time must be a number of seconds, not NaN")
     within = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
     whole = math.floor(within)
     second, micros = divmod(round((within - whole) * 1e6), 1_000_000)
@@ -54,8 +54,8 @@ def _format_second(whole: int) -> str:
 def parse_timestamp(text: str) -> float:
     """Read an RFC 3339 timestamp as seconds since the epoch.
 
-    Raises InvalidInput for anything else, a time without its offset included: a job file
-    that means a different instant on every machine is a mistake.
+    Raises InvalidInput for anything else, also for a time without a time zone: it would mean a
+    different instant on every machine.
     """
     if _RFC3339.fullmatch(text):
         try:
@@ -65,10 +65,19 @@ def parse_timestamp(text: str) -> float:
     raise InvalidInput(f"{text!r} is not an RFC 3339 timestamp such as 2026-11-24T08:00:00Z")
 
 
-def parse_moment(text: str) -> float:
-    """Read a time as a person gives it: RFC 3339, a local date and time, or a time of day.
+def is_timestamp(text: str) -> bool:
+    """Whether a text is an RFC 3339 timestamp with a time zone."""
+    try:
+        parse_timestamp(text)
+    except InvalidInput:
+        return False
+    return True
 
-    A time of day (`08:30`) is its next occurrence. Raises InvalidInput.
+
+def parse_moment(text: str) -> float:
+    """Read a time as a person writes it: RFC 3339, a local date and time, or a time of day.
+
+    A time of day (`08:30`) means its next occurrence. Raises InvalidInput.
     """
     here = datetime.now().astimezone()
     if day := _TIME_OF_DAY.fullmatch(text):

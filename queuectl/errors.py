@@ -1,19 +1,19 @@
-"""Every error queuectl raises on purpose, each with the exit code its command ends with.
+"""The errors that queuectl raises, each with the exit code of a command that ends with it.
 
-The message says what is wrong and, where something can be done about it, what to do next.
+A message names the value, says what is wrong with it and, where possible, what to do.
 """
 
 from __future__ import annotations
 
 
 class QueuectlError(Exception):
-    """It could not be done."""
+    """The operation could not be done."""
 
     exit_code = 1
 
 
 class InvalidInput(QueuectlError):
-    """What was given is not valid: a wrong option, a bad job, a bad setting."""
+    """The input is not valid: a wrong option, job or setting."""
 
     exit_code = 2
 
@@ -21,48 +21,53 @@ class InvalidInput(QueuectlError):
 class InvalidJob(InvalidInput):
     """A job breaks the rules of the job file."""
 
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        """The field that is wrong, if it is one field."""
+
 
 class NotJson(InvalidJob):
-    """The bytes are not a JSON object (yet): a half-written job never parses."""
+    """The bytes are not, or not yet, a JSON object: a half-written job never parses."""
 
 
 class InvalidSetting(InvalidInput):
-    """An unknown setting, or a value outside its range."""
+    """A setting is unknown, or its value is not allowed."""
 
 
 class NoSuchJob(QueuectlError):
-    """No job has that id, or an id that begins so."""
+    """No job has this id, or an id that starts with it."""
 
 
 class AmbiguousId(QueuectlError):
-    """Several jobs have an id that begins so."""
+    """Several jobs have an id that starts with the given text."""
 
 
 class IdTaken(QueuectlError):
-    """A job with that id stands in the spool already."""
+    """The spool already has a job with this id."""
 
 
 class WrongState(QueuectlError):
-    """The job is not in a state in which that can be done."""
+    """The job is in a state in which the operation cannot be done."""
 
 
 class SpoolUnusable(QueuectlError):
-    """There is no spool there, or it is one that must not be used."""
+    """The directory is not a spool, or it is a spool that must not be used."""
 
 
 class NotDurable(QueuectlError):
-    """The disk refused to make it durable, so it is not acknowledged."""
+    """The disk could not make the change durable, so the change is not acknowledged."""
 
 
 class ClaimLost(QueuectlError):
-    """The claimed file is gone: somebody moved it, or took this worker for dead."""
+    """The claimed file is gone: someone moved it, or another process took this worker for dead."""
 
 
 class StillRuns(QueuectlError):
-    """A command of this job is alive, though its job was moved to where it waits."""
+    """A command of the job still runs, although the job was moved back to where jobs wait."""
 
 
 class TimedOut(QueuectlError):
-    """What was waited for did not happen in the given time (exit code as timeout(1))."""
+    """The wait ended before the jobs did; the exit code is that of timeout(1)."""
 
     exit_code = 124

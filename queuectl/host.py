@@ -1,4 +1,4 @@
-"""This machine, as others can tell it from theirs."""
+"""What tells this machine, and this boot of it, from others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 
 @functools.cache
 def boot_id() -> str:
-    """Return a name of this boot of this machine ("" where the system gives none)."""
+    """Return an id of this boot of the machine, "" if the system has none."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
     return ""

@@ -50,7 +50,7 @@ def health(
     """
     limits = checking.limits(max_age, max_dead, min_free)
     root = spool or context.find_root().params.get("spool") or default_path()
-    seen, reasons = checking.examine(root, limits)
+    seen, reasons = checking.check_health(root, limits)
     if as_json:
         print_json(checking.document(seen, reasons))
     for found in () if as_json else reasons:

@@ -1,1 +1,1 @@
-"""What a job is and what follows from an attempt: pure, without I/O and without a clock."""
+"""Records and what follows from them: jobs, attempts, settings. Pure: no I/O and no clock."""

@@ -1,4 +1,4 @@
-"""The JSON of small records: run files, workers' files and hook markers."""
+"""The JSON of small records: run files, worker files and hook markers."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import msgspec
 
 
 def encode(record: msgspec.Struct) -> bytes:
-    """Write a small record as people read it: indented, with a newline at the end."""
+    """Encode a small record for people who read the file: indented, with a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

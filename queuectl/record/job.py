@@ -1,9 +1,9 @@
 """The job record and its codec: pure, no I/O, no clock.
 
 A record is read twice from the same bytes: into typed fields, which are checked, and into
-the raw JSON text of each key. A change replaces the text of the keys it names and leaves all
-others as they were written, so what a submitter put beside our fields (nested, with numbers
-no float can hold) comes through every rewrite unchanged.
+the raw JSON text of each key. A change replaces the text of the keys that it names and leaves all
+others as they were written. So the other keys of a submitter (nested, with numbers that no float
+can hold) come through every rewrite unchanged.
 """
 
 from __future__ import annotations
@@ -16,16 +16,24 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from queuectl.clock import parse_timestamp
-from queuectl.errors import InvalidInput, InvalidJob, NotJson
+from queuectl.clock import is_timestamp, parse_timestamp
+from queuectl.errors import InvalidJob, NotJson
 from queuectl.record.ids import ID_PATTERN, is_id
+from queuectl.record.job_errors import (
+    MUST_BE,
+    explain,
+    explain_hidden,
+    wrong_entry,
+    wrong_field,
+)
+from queuectl.record.wording import json_problem, shown
 
 MAX_JOB_BYTES = 1 << 20
-"""The size limit of a job file, its history not counted: a job that retries may grow."""
+"""The size limit of a job file without its history: a job that is retried may grow."""
 MAX_RECORD_BYTES = 16 << 20
-"""The most that is ever read of a record, history and all: about 40,000 attempts."""
+"""The most that is ever read of a record with its history: about 40,000 attempts."""
 MAX_DEPTH = 100
-"""Levels of nesting: well within what every reader and writer of JSON can do."""
+"""Levels of nesting that every reader and writer of JSON can handle."""
 MAX_ERROR_CHARS = 1000
 
 State = Literal["pending", "processing", "completed", "failed", "dead"]
@@ -42,18 +50,24 @@ def _about(text: str) -> Meta:
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One attempt at a job, as it stands in `history`."""
+    """One attempt at a job: an entry of its `history`."""
 
-    attempt: Annotated[int, Meta(ge=0), _about("its number; the log is ID.ATTEMPT.log")]
-    outcome: Annotated[Outcome, _about("how it ended")]
-    exit_code: Annotated[int | None, _about("the command's exit status, if it exited")] = None
-    signal: Annotated[str | None, _about("the signal that ended the command: SIGKILL")] = None
+    attempt: Annotated[int, Meta(ge=0), _about("the attempt's number; its log is ID.ATTEMPT.log")]
+    outcome: Annotated[Outcome, _about("how the attempt ended")]
+    exit_code: Annotated[
+        int | None, _about("the command's exit status, if it exited by itself")
+    ] = None
+    signal: Annotated[str | None, _about("the signal that killed the command, such as SIGKILL")] = (
+        None
+    )
     error: Annotated[str | None, _about("what went wrong, in words")] = None
-    worker: Annotated[str | None, _about("the worker that ran it")] = None
-    host: Annotated[str | None, _about("the host it ran on")] = None
+    worker: Annotated[str | None, _about("the worker that ran the attempt")] = None
+    host: Annotated[str | None, _about("the host that the attempt ran on")] = None
     started_at: Annotated[Timestamp | None, _about("when the command was started")] = None
-    finished_at: Annotated[Timestamp | None, _about("when its end was seen")] = None
-    log: Annotated[str | None, _about("its output, relative to the spool")] = None
+    finished_at: Annotated[
+        Timestamp | None, _about("when the worker saw that the command had ended")
+    ] = None
+    log: Annotated[str | None, _about("path of the output, relative to the spool")] = None
 
 
 class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,7 +78,7 @@ class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = None
     command: Annotated[
         Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(min_length=1)],
-        _about("a string is run by `/bin/sh -c`; an array is executed as it is, no shell"),
+        _about("a string is run by `/bin/sh -c`; an array is executed as it is, without a shell"),
     ]
     priority: Annotated[
         int,
@@ -72,25 +86,27 @@ class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
         _about("higher runs first; equal priorities run oldest first"),
     ] = 0
     run_at: Annotated[
-        Timestamp | None, _about("not before this time; written by the worker for a retry")
+        Timestamp | None,
+        _about("the job does not run before this time; the worker sets it for a retry"),
     ] = None
     max_retries: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        _about("retries after the first attempt; the setting `max_retries` if absent"),
+        _about("retries after the first attempt; if absent, the setting `max_retries`"),
     ] = None
     timeout: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        _about("seconds after which an attempt is ended and counts as failed"),
+        _about("seconds after which an attempt is killed and counts as failed"),
     ] = None
     cwd: Annotated[
         Annotated[str, Meta(pattern="^/")] | None,
-        _about("absolute path of the directory it runs in; the worker's own if absent"),
+        _about("absolute path of the directory to run in; if absent, the worker's own"),
     ] = None
     env: Annotated[
         dict[str, str] | None, _about("environment variables added to the worker's own")
     ] = None
     created_at: Annotated[
-        Timestamp | None, _about("when it was submitted; a dropped file's is its mtime")
+        Timestamp | None,
+        _about("when the job was submitted; for a dropped file, its modification time"),
     ] = None
     updated_at: Annotated[Timestamp | None, _about("when queuectl last wrote the record")] = None
     attempts: Annotated[
@@ -98,7 +114,7 @@ class JobFields(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(ge=0),
         _about("attempts finished since the job was submitted or last retried by hand"),
     ] = 0
-    history: Annotated[list[Attempt], _about("one entry an attempt, oldest first")] = []
+    history: Annotated[list[Attempt], _about("one entry for each attempt, oldest first")] = []
 
 
 _DEFAULTS: Mapping[str, Any] = {"priority": 0, "attempts": 0, "history": []}
@@ -114,7 +130,7 @@ class Job(JobFields, frozen=True, kw_only=True):
 
     @property
     def next_attempt(self) -> int:
-        """The number of the attempt that comes next: attempts are numbered on and on."""
+        """The number of the next attempt; numbers are never used again."""
         return len(self.history) + 1
 
     def is_due(self, now: float) -> bool:
@@ -127,7 +143,7 @@ class Job(JobFields, frozen=True, kw_only=True):
         return self.history[-1] if self.history else None
 
     def evolve(self, **changes: Any) -> Job:
-        """Return the record with some fields changed; None takes a field away."""
+        """Return the record with some fields changed; None removes a field."""
         raw = dict(self.raw)
         for key, value in changes.items():
             if value is None:
@@ -157,21 +173,10 @@ _decode_raw = msgspec.json.Decoder(dict[str, Raw]).decode
 def decode(data: bytes) -> Job:
     """Read a job record from a file's bytes.
 
-    Raises NotJson if the bytes are no JSON object, InvalidJob if the object breaks the table of
-    the job file.
+    Raises NotJson if the bytes are not a JSON object, InvalidJob if the object breaks the rules
+    of the job file.
     """
-    try:
-        data.decode()
-        raw = _decode_raw(data)
-        _refuse_depth(data)
-    except UnicodeDecodeError as error:
-        raise NotJson(f"not UTF-8: byte {error.start}") from None
-    except RecursionError:
-        raise NotJson("nested too deeply") from None
-    except msgspec.ValidationError:
-        raise NotJson("not a JSON object") from None
-    except msgspec.DecodeError as error:
-        raise NotJson(f"not a JSON object: {_plain(error)}" if data.strip() else "empty") from None
+    raw = _split(data)
     raw.pop("state", None)
     for key in FIELDS:
         if bytes(raw.get(key, b"")) == b"null":
@@ -179,22 +184,24 @@ def decode(data: bytes) -> Job:
     try:
         fields = _decode_fields(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJob(_plain(error)) from None
+        raise _refusal(error, raw) from None
     if (size := _size(data, raw)) > MAX_JOB_BYTES:
-        raise InvalidJob(f"{size:,} bytes: a job file has at most {MAX_JOB_BYTES:,}")
+        raise InvalidJob(f"the job has {size:,} bytes; a job file has at most {MAX_JOB_BYTES:,}")
     job = Job(**{name: getattr(fields, name) for name in FIELDS}, raw=raw)
     _check(job)
     return job
 
 
 def build(fields: Mapping[str, Any]) -> Job:
-    """Make a record from a mapping of Python values, checked as a file would be."""
+    """Make a record from a mapping of Python values, checked as a file would be.
+
+    A value of None is as good as absent. Raises InvalidJob.
+    """
     given = {name: value for name, value in fields.items() if value is not None}
     try:
-        text = json.dumps(given, ensure_ascii=False, allow_nan=False)  # msgspec makes NaN null
-        data = text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidJob(f"not a JSON value: {error}") from None
+        data = _to_json(given)
+    except (TypeError, ValueError, RecursionError):
+        raise _unwritable(given) from None
     return decode(data)
 
 
@@ -202,16 +209,30 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of the job file, made from the types in this module."""
     _, parts = msgspec.json.schema_components([JobFields], ref_template="#/$defs/{name}")
     job = parts.pop("JobFields")
-    for name in _DEFAULTS:  # null is as good as absent, for all that is not required
-        spec = job["properties"][name]
-        about = {key: spec.pop(key) for key in ("description", "default")}
-        job["properties"][name] = {**about, "anyOf": [spec, {"type": "null"}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "queuectl job file, format 1",
         **{key: value for key, value in job.items() if key != "title"},
         "$defs": parts,
     }
+
+
+def _split(data: bytes) -> dict[str, Raw]:
+    """Return the JSON text of each key. Raises NotJson if the bytes are not a JSON object."""
+    try:
+        data.decode()
+        raw = _decode_raw(data)
+        _refuse_depth(data)
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except msgspec.ValidationError:
+        raise NotJson("not a JSON object") from None
+    except msgspec.DecodeError as error:
+        problem = f"not a JSON object: {json_problem(error)}" if data.strip() else "empty"
+        raise NotJson(problem) from None
+    return raw
 
 
 def _size(data: bytes, raw: Mapping[str, Raw]) -> int:
@@ -233,35 +254,61 @@ def _refuse_depth(data: bytes) -> None:
             raise RecursionError
 
 
+def _refusal(error: Exception, raw: Mapping[str, Raw]) -> InvalidJob:
+    try:
+        _decode_fields(msgspec.json.encode(raw))
+    except (msgspec.DecodeError, RecursionError) as last:
+        return explain(last, raw)
+    return explain_hidden(error)  # null, or a key given twice: `raw` has not that value
+
+
+def _to_json(value: Any) -> bytes:
+    # Not msgspec, which writes NaN as null.
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _unwritable(fields: Mapping[str, Any]) -> InvalidJob:
+    """Name the field whose value cannot be written as JSON."""
+    for field, value in fields.items():
+        try:
+            _to_json(value)
+        except (TypeError, ValueError, RecursionError):
+            if isinstance(value, str):
+                problem = f"{field} must be text that UTF-8 can encode, not {shown(value)}"
+                return InvalidJob(problem, field=field)
+            if field in MUST_BE:
+                return wrong_field(field, shown(value))
+            return InvalidJob(f"{field} has a value that cannot be written as JSON", field=field)
+    return InvalidJob("the name of a field must be text that UTF-8 can encode")
+
+
 def _check(job: JobFields) -> None:
     """Check what the types cannot say; raise InvalidJob."""
     if job.id is not None and not is_id(job.id):
-        raise InvalidJob("id: 1 to 100 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+        raise wrong_field("id", shown(job.id))
     words = [job.command] if isinstance(job.command, str) else job.command
     if not words[0].strip():
-        raise InvalidJob("command: empty")
-    if any("\0" in text for text in [*words, job.cwd or ""]):
-        raise InvalidJob("command, cwd: a NUL character cannot be passed to a program")
+        raise InvalidJob("command must not be empty", field="command")
+    for field, texts in (("command", words), ("cwd", [job.cwd or ""])):
+        if any("\0" in text for text in texts):
+            raise InvalidJob(f"{field} must not contain a NUL character", field=field)
     for key, value in (job.env or {}).items():
-        if not key or "=" in key or "\0" in key or "\0" in value:
-            raise InvalidJob(f"env: {key!r} cannot be an environment variable")
-    stamps = [(name, getattr(job, name)) for name in ("run_at", "created_at", "updated_at")]
-    for entry in job.history:
-        stamps += [("history", entry.started_at), ("history", entry.finished_at)]
-    for name, text in stamps:
-        if text is not None:
-            try:
-                parse_timestamp(text)
-            except InvalidInput as error:
-                raise InvalidJob(f"{name}: {error}") from None
+        if not key or "=" in key or "\0" in key:
+            problem = f"env: {shown(key)} cannot be the name of a variable"
+            raise InvalidJob(problem, field="env")
+        if "\0" in value:
+            problem = f"env: the value of {shown(key)} must not contain a NUL character"
+            raise InvalidJob(problem, field="env")
+    _check_times(job)
 
 
-def _plain(error: Exception) -> str:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.priority`" into "priority: ..."."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    text, _, where = str(error).partition(" - at `$")
-    text = text.replace("`", "").removeprefix("JSON is malformed: ")
-    text = text[:1].lower() + text[1:]
-    where = where.rstrip("`").lstrip(".")
-    return f"{where}: {text}" if where and where != "[...]" else text
+def _check_times(job: JobFields) -> None:
+    for field in ("run_at", "created_at", "updated_at"):
+        text = getattr(job, field)
+        if text is not None and not is_timestamp(text):
+            raise wrong_field(field, shown(text))
+    for number, entry in enumerate(job.history):
+        for key in ("started_at", "finished_at"):
+            text = getattr(entry, key)
+            if text is not None and not is_timestamp(text):
+                raise wrong_entry(number, key, shown(text))

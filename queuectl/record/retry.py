@@ -1,7 +1,7 @@
-"""What follows an attempt: a pure function from its outcome to the job's next place.
+"""What follows an attempt: pure functions from its outcome to the job's next state.
 
-No I/O, no clock, no randomness of its own: the caller hands in the draw that spreads the
-delay, so every decision can be listed in a table and tested by it.
+No I/O, no clock, no random numbers: the caller passes the time and the random number. So every
+decision can be listed in a table and tested by it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from queuectl.record.job import Attempt, Job, Outcome, State
 
 
 class RetryPolicy(Struct, frozen=True):
-    """The settings that decide over retries; delays in seconds, jitter from 0 to 1."""
+    """The settings that decide about retries; delays in seconds, jitter from 0 to 1."""
 
     max_retries: int
     backoff_base: float
@@ -22,19 +22,19 @@ class RetryPolicy(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """The job has succeeded."""
+    """The job has completed."""
 
 
 class Dead(Struct, frozen=True):
-    """The job is given up on."""
+    """The job is dead: it is not tried again."""
 
 
 class Requeue(Struct, frozen=True):
-    """The attempt does not count; the job goes back to where it waited."""
+    """The attempt does not count; the job goes back to `pending/`."""
 
 
 class RetryAfter(Struct, frozen=True):
-    """The job is run again after so many seconds."""
+    """The job is run again after a number of seconds."""
 
     seconds: float
 
@@ -50,9 +50,9 @@ def counts(outcome: Outcome) -> bool:
 def backoff(policy: RetryPolicy, attempts: int, draw: float) -> float:
     """Return the seconds to wait after the n-th failed attempt: `backoff_base ** n`, capped.
 
-    `draw`, in [0, 1), shortens the delay by up to `backoff_jitter` of it, so the cap holds
-    and jobs that failed together do not all come back together ("equal jitter": M. Brooker,
-    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    `draw` is a random number in [0, 1). It shortens the delay by up to the fraction
+    `backoff_jitter`: the cap holds, and jobs that failed together do not all come back together
+    ("equal jitter": M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
     """
     try:
         delay = float(policy.backoff_base) ** attempts
@@ -70,8 +70,8 @@ def decide(
 ) -> Decision:
     """Decide what follows an attempt.
 
-    `attempts` is the count after this attempt; `max_retries` the job's own limit, or None
-    for the policy's. So `max_retries` 3 means at most 4 runs.
+    `attempts` is the count after this attempt. `max_retries` is the job's own limit, or None
+    for the policy's; 3 means at most 4 runs.
     """
     if outcome == "ok":
         return Done()
@@ -83,7 +83,7 @@ def decide(
     return RetryAfter(backoff(policy, attempts, draw))
 
 
-def place_of(decision: Decision) -> State:
+def state_after(decision: Decision) -> State:
     """Return the state that a decision leads to."""
     match decision:
         case Done():
@@ -99,27 +99,28 @@ def place_of(decision: Decision) -> State:
 def next_record(
     job: Job, entry: Attempt, policy: RetryPolicy, *, now: float, draw: float
 ) -> tuple[Job, State]:
-    """Enter an attempt that is over: return the job's new record and the state it goes to.
+    """Return a job's record after an attempt has ended, and the state that the job goes to.
 
-    `now` is the wall-clock time in seconds from which the wait for a retry counts.
+    `entry` is the attempt's history entry. The wait for a retry begins at `now`, in seconds since
+    the epoch. `draw` is a random number in [0, 1).
     """
     attempts = job.attempts + counts(entry.outcome)
     decision = decide(entry.outcome, attempts, job.max_retries, policy, draw)
     changes: dict[str, object] = {"attempts": attempts, "updated_at": format_timestamp(now)}
     if isinstance(decision, RetryAfter):
         changes["run_at"] = format_timestamp(now + decision.seconds)
-    elif job.attempts:  # the time that stands there is that of a retry, which is over
+    elif job.attempts:  # run_at was the time of this retry
         changes["run_at"] = None
-    return job.with_attempt(entry, **changes), place_of(decision)
+    return job.with_attempt(entry, **changes), state_after(decision)
 
 
 def resume(job: Job, attempt: int, policy: RetryPolicy) -> State:
-    """Return the state that a claimed job goes to of which nothing runs.
+    """Return the state that a claimed job of which nothing runs goes to.
 
-    `attempt` is the number that it was claimed under: that of an attempt whose outcome is
-    written, but not acted on; or 0, for a job from `pending/` that was to be changed.
+    `attempt` is the number it was claimed under: the attempt whose outcome is written but not
+    acted on, or 0 for a job from `pending/` that was claimed to be changed.
     """
     last = job.last_attempt
     if last is None or (attempt == 0 and last.outcome != "cancelled"):
         return "pending"
-    return place_of(decide(last.outcome, job.attempts, job.max_retries, policy))
+    return state_after(decide(last.outcome, job.attempts, job.max_retries, policy))

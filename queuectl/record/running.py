@@ -1,4 +1,4 @@
-"""The small records of what is running: a worker, and an attempt."""
+"""The small records of a running worker and a running attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What is running: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
+    """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
 
     attempt: int
     slot: int
@@ -17,7 +17,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):
-    """Who is working: the content of `workers/WORKER.json`."""
+    """A worker: the content of `workers/WORKER.json`."""
 
     name: str
     host: str
@@ -28,5 +28,5 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
 
 
 def cookie(worker: str, job_id: str, run: Run) -> str:
-    """Return the QUEUECTL_RUN that the processes of this run, and of no other, carry."""
+    """Return the QUEUECTL_RUN of this attempt, which no other attempt's processes carry."""
     return f"{worker}.{job_id}.{run.attempt}.{run.started_at}"

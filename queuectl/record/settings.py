@@ -1,4 +1,4 @@
-"""The settings of a queue: their types, defaults, ranges and meanings."""
+"""The settings of a spool: their types, defaults, ranges and meanings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, InvalidSetting
 from queuectl.record.retry import RetryPolicy
+from queuectl.record.wording import shown
 
 FORMAT = 1
 """The format of a spool that this version reads and writes."""
@@ -21,7 +22,7 @@ _FOREVER = 1e9  # seconds, 31 years: a finite bound, so that no deadline overflo
 Seconds = Annotated[float, Meta(ge=0, le=_FOREVER, extra_json_schema={"duration": True})]
 
 
-_CHARACTER = r"[^\0\ud800-\udfff]"  # that can be written as UTF-8 and given to a program
+_CHARACTER = r"[^\0\ud800-\udfff]"  # UTF-8 can encode it, and a program can be given it
 
 
 Command = Annotated[str, Meta(pattern=rf"^(?=\s*\S){_CHARACTER}+$")]
@@ -41,57 +42,62 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=1000)],
         Meta(description="a retry waits backoff_base ** n seconds after the n-th failure"),
     ] = 2
-    backoff_max: Annotated[Seconds, Meta(description="the longest wait before a retry")] = 86400
+    backoff_max: Annotated[Seconds, Meta(description="longest wait before a retry")] = 86400
     backoff_jitter: Annotated[
         Annotated[float, Meta(ge=0, le=1)],
-        Meta(description="the part of a wait that is drawn by lot, so that jobs spread out"),
+        Meta(description="shorten each backoff by a random fraction of up to this, 0 to 1"),
     ] = 0
-    timeout: Annotated[SomeSeconds | None, Meta(description="end an attempt after so long")] = None
+    timeout: Annotated[
+        SomeSeconds | None, Meta(description="kill an attempt that runs longer than this")
+    ] = None
     kill_grace: Annotated[Seconds, Meta(description="time between SIGTERM and SIGKILL")] = 10
     rescan_interval: Annotated[
         Annotated[float, Meta(ge=0.1, le=3600, extra_json_schema={"duration": True})],
-        Meta(description="how often workers look at the directories without being told"),
+        Meta(description="time between full scans of the directories"),
     ] = 5
     quiet_period: Annotated[
-        Seconds, Meta(description="how long a file that is no job must be left alone to be bad")
+        Seconds,
+        Meta(description="how long an invalid file must be unchanged before it is moved to dead/"),
     ] = 2
     fsync: Annotated[
-        bool, Meta(description="force every step to disk; false is faster and not durable")
+        bool, Meta(description="force each step to disk; false is faster and not durable")
     ] = True
     keep_done: Annotated[
-        SomeSeconds | None, Meta(description="remove completed jobs after so long")
+        SomeSeconds | None, Meta(description="remove completed jobs older than this")
     ] = None
-    keep_dead: Annotated[SomeSeconds | None, Meta(description="remove dead jobs after so long")] = (
-        None
-    )
+    keep_dead: Annotated[
+        SomeSeconds | None, Meta(description="remove dead jobs older than this")
+    ] = None
 
     keep_done_count: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
-        Meta(description="keep so many completed jobs, the newest"),
+        Meta(description="keep only the newest N completed jobs"),
     ] = None
     keep_dead_count: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
-        Meta(description="keep so many dead jobs, the newest"),
+        Meta(description="keep only the newest N dead jobs"),
     ] = None
-    on_done: Annotated[Command | None, Meta(description="run this when a job has completed")] = None
-    on_dead: Annotated[Command | None, Meta(description="run this when a job was given up on")] = (
+    on_done: Annotated[Command | None, Meta(description="hook to run when a job has completed")] = (
         None
     )
+    on_dead: Annotated[Command | None, Meta(description="hook to run when a job is dead")] = None
     on_idle: Annotated[
-        Command | None, Meta(description="run this when, after work, nothing is left to do")
+        Command | None, Meta(description="hook to run when, after some work, no job is left to run")
     ] = None
-    hook_timeout: Annotated[SomeSeconds, Meta(description="end one of these after so long")] = 60
+    hook_timeout: Annotated[
+        SomeSeconds, Meta(description="kill a hook that runs longer than this")
+    ] = 60
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """The settings that decide over retries."""
+        """The settings that decide about retries."""
         return RetryPolicy(
             self.max_retries, self.backoff_base, self.backoff_max, self.backoff_jitter
         )
 
 
 class SettingInfo(Struct, frozen=True):
-    """What is to be known of one setting."""
+    """What faces show of one setting."""
 
     name: str
     default: Any
@@ -103,7 +109,7 @@ class SettingInfo(Struct, frozen=True):
 
 @functools.cache
 def describe() -> dict[str, SettingInfo]:
-    """Return what is to be known of each setting, made from the types."""
+    """Describe each setting, made from the types."""
     (_,), parts = msgspec.json.schema_components([Settings], ref_template="{name}")
     infos = {}
     for name, spec in parts["Settings"]["properties"].items():
@@ -121,22 +127,22 @@ def describe() -> dict[str, SettingInfo]:
 
 
 def setting_named(key: str) -> SettingInfo:
-    """Return what is to be known of a setting. Raises InvalidSetting, naming the nearest."""
+    """Describe a setting. Raises InvalidSetting, which names the nearest one."""
     infos = describe()
     if key in infos:
         return infos[key]
     from difflib import get_close_matches
 
     near = get_close_matches(key, infos, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(infos)}"
-    raise InvalidSetting(f"no setting is called {key!r}: {hint}")
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(infos)}"
+    raise InvalidSetting(f"unknown setting {shown(key)}; {hint}")
 
 
 def template() -> str:
     """Return the text of a new spool's `queue.toml`: every setting, as a comment."""
     lines = [
         "# Settings of this queue. Change them here, or with `queuectl config set KEY VALUE`;",
-        '# running workers take them up at once. Durations are seconds, or "10m", "7d".',
+        '# running workers read the change at once. Durations are seconds, or "10m", "7d".',
         f"format = {FORMAT}",
         "",
     ]
@@ -147,35 +153,31 @@ def template() -> str:
 
 
 def check(values: Mapping[str, Any]) -> Settings:
-    """Make settings of what a file says. Raises InvalidSetting."""
+    """Make settings from the values of a settings file. Raises InvalidSetting."""
     if not values:
         return Settings()
-    infos = describe()
-    plain = {}
-    for key, value in values.items():
-        if setting_named(key).is_duration and isinstance(value, str):
-            try:
-                value = parse_duration(value)
-            except InvalidInput as error:
-                raise InvalidSetting(f"{key}: {error}") from None
-        plain[key] = value
+    plain = {key: _in_seconds(setting_named(key), value) for key, value in values.items()}
     try:
         return msgspec.convert(plain, Settings)
     except msgspec.ValidationError as error:
-        key = str(error).partition("`$.")[2].rstrip("`")
-        raise InvalidSetting(
-            f"{key} must be {infos[key].allowed}, not {shown(values[key])}"
-            if key in infos
-            else str(error)
-        ) from None
+        key = str(error).partition("`$.")[2].rstrip("`")  # all that is taken of its sentence
+        raise _wrong(describe()[key], values[key], plain[key]) from None
 
 
-def shown(value: Any) -> str:
-    """Return a value as an error message shows it."""
+def _in_seconds(info: SettingInfo, value: Any) -> Any:
+    if not info.is_duration or not isinstance(value, str):
+        return value
     try:
-        return repr(value)[:100]
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "so long a number"
+        return parse_duration(value)
+    except InvalidInput as error:
+        raise InvalidSetting(f"{info.name}: {error}") from None
+
+
+def _wrong(info: SettingInfo, value: Any, number: Any) -> InvalidSetting:
+    if type(number) in (int, float) and number > _FOREVER and " from " not in info.allowed:
+        most = f"{_FOREVER:.0f} seconds" if info.is_duration else f"{_FOREVER:.0f}"
+        return InvalidSetting(f"{info.name} must be at most {most}, not {shown(value)}")
+    return InvalidSetting(f"{info.name} must be {info.allowed}, not {shown(value)}")
 
 
 def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
@@ -183,11 +185,12 @@ def _allowed(kind: Mapping[str, Any], duration: bool) -> str:
         return "true or false"
     if kind["type"] == "string":
         return "a shell command"
-    noun = "a whole number" if kind["type"] == "integer" else "a number"
+    noun, units = ("a whole number" if kind["type"] == "integer" else "a number"), ""
     if duration:
-        noun = "a duration (seconds, or 30s, 10m, 7d)"
+        noun, units = "a duration", " (seconds, or 30s, 10m, 7d)"
+    least, most = kind.get("minimum", 0), kind.get("maximum", _FOREVER)
     if "exclusiveMinimum" in kind:
-        return f"{noun} above {kind['exclusiveMinimum']:.10g}"
-    if kind.get("maximum", _FOREVER) < _FOREVER:
-        return f"{noun} from {kind['minimum']:.10g} to {kind['maximum']:.10g}"
-    return f"{noun} of at least {kind['minimum']:.10g}"
+        return f"{noun} greater than {kind['exclusiveMinimum']:.10g}{units}"
+    if most < _FOREVER:
+        return f"{noun} from {least:.10g} to {most:.10g}{units}"
+    return f"{noun} of at least {least:.10g}{units}"

@@ -9,7 +9,8 @@ from typing import Any
 from queuectl.disk.durable import Disk
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
-from queuectl.record.settings import FORMAT, Settings, check, setting_named, shown
+from queuectl.record.settings import FORMAT, Settings, check, setting_named
+from queuectl.record.wording import shown
 from queuectl.spool.layout import Layout
 
 MAX_BYTES = 1 << 20

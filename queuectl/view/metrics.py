@@ -1,12 +1,12 @@
-"""What a queue and a worker are doing, for Prometheus.
+"""The metrics of a spool and of a worker, for Prometheus.
 
-What can be read from the spool at any time is a gauge: any program may ask, and all that ask
-get the same. What happens (attempts, how long they take, trouble) is counted by the worker it
-happens to, from its start. It cannot be counted from the spool: jobs are purged and retried, and
-a counter that goes down lies.
+Values that can be read from the spool at any time are gauges: any program may read them, and all
+get the same. Events (attempts, their durations, errors) are counted by the worker that sees them,
+from its start. They cannot be counted from the spool: jobs are purged and retried, and a counter
+must never go down.
 
-Every series names its spool, because one host may have several, and node_exporter's textfile
-collector refuses two files with one series.
+Every series has the spool as a label, because one host may have several spools, and the textfile
+collector of node_exporter refuses two files with the same series.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from queuectl.view.observer import Observer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "timeout", "cancelled", "interrupted")
-"""How attempts end that a worker sees to the end; those that are lost it recovers."""
+"""The outcomes that a worker counts for its own attempts; `lost` is found in recovery."""
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 14400)
-"""The buckets of waits and durations: jobs take from milliseconds to hours."""
+"""The buckets of waits and durations, in seconds: jobs take from milliseconds to hours."""
 _MODE = 0o644  # node_exporter is another user
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # one more series beside each, for nothing
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nobody uses
 
 
 class SpoolCollector(Collector):
-    """The gauges of one spool, looked at whenever they are asked for.
+    """The gauges of one spool, read at each scrape.
 
-    One that cannot be read gives `queuectl_up` 0 and nothing else, or with `strict` an error.
+    A spool that cannot be read gives only `queuectl_up` 0, or with `strict` an error.
     """
 
     def __init__(self, root: str, *, strict: bool = False) -> None:
@@ -57,7 +57,7 @@ class SpoolCollector(Collector):
         self._strict = strict
 
     def collect(self) -> Iterator[Metric]:
-        """Look at the spool. With `strict`, raises SpoolUnusable if there is none, OSError."""
+        """Read the spool. With `strict`, raises SpoolUnusable if there is none, OSError."""
         seen = None
         try:
             seen = health.observe(self._root)
@@ -66,7 +66,7 @@ class SpoolCollector(Collector):
                 raise
         if seen is not None and seen.damage:
             seen = None
-        yield self._gauge("up", "Whether the spool could be read.", seen is not None)
+        yield self._gauge("up", "1 if the spool can be read, else 0.", seen is not None)
         if seen is not None:
             yield from self._of_jobs(seen)
             yield from self._of_workers(seen)
@@ -74,33 +74,35 @@ class SpoolCollector(Collector):
 
     def _of_jobs(self, seen: health.Snapshot) -> Iterator[Metric]:
         jobs = self._family(
-            "jobs", "Jobs in each state; those in state dead are the dead letter queue.", "state"
+            "jobs", "Jobs in each state; state dead is the dead letter queue.", "state"
         )
         for state, count in seen.jobs.items():
             jobs.add_metric([self._spool, state], count)
         yield jobs
         yield self._gauge(
             "oldest_due_age_seconds",
-            "For how long the oldest job that waits and is due has been so; 0 if none is.",
+            "Seconds since the oldest due job became due; 0 if no job is due.",
             seen.oldest_due or 0.0,
         )
         yield self._gauge(
             "next_run_seconds",
-            "In how many seconds the next job that waits for its time is due; absent if none is.",
+            "Seconds until the next scheduled job or retry is due; absent if there is none.",
             seen.next_run,
         )
 
     def _of_workers(self, seen: health.Snapshot) -> Iterator[Metric]:
         workers = self._family(
-            "workers", "Workers that live, and that died and were not struck off yet.", "state"
+            "workers",
+            "Running workers (alive), and dead workers that are not cleaned up yet (dead).",
+            "state",
         )
         workers.add_metric([self._spool, "alive"], len(seen.alive))
         workers.add_metric([self._spool, "dead"], len(seen.workers) - len(seen.alive))
         yield workers
         slots = sum(worker.slots for worker in seen.alive)
         busy = sum(len(worker.running) for worker in seen.alive)
-        yield self._gauge("slots", "Jobs that the living workers can run at a time.", slots)
-        yield self._gauge("slots_busy", "Jobs that the living workers are running.", busy)
+        yield self._gauge("slots", "Jobs that the running workers can run at the same time.", slots)
+        yield self._gauge("slots_busy", "Jobs that the running workers are running.", busy)
 
     def _of_the_rest(self, seen: health.Snapshot) -> Iterator[Metric]:
         space = seen.space
@@ -108,17 +110,23 @@ class SpoolCollector(Collector):
         for name, about, value in (
             (
                 "disk_free_bytes",
-                "Room on the spool's file system, without root's.",
+                "Free space on the spool's file system for users other than root.",
                 space.free_bytes,
             ),
             ("disk_size_bytes", "Size of the spool's file system.", space.size_bytes),
             ("disk_free_inodes", "Free inodes of the spool's file system.", space.free_inodes),
-            ("disk_inodes", "Inodes of the spool's file system; 0 if not counted.", space.inodes),
+            (
+                "disk_inodes",
+                "Inodes of the spool's file system; 0 if it does not count them.",
+                space.inodes,
+            ),
         ):
             yield self._gauge(name, about, value)
         valid = seen.settings_problem is None
-        yield self._gauge("settings_valid", "Whether queue.toml is valid.", valid)
-        build = self._family("build_info", "The version of queuectl that tells this.", "version")
+        yield self._gauge("settings_valid", "1 if queue.toml is valid, else 0.", valid)
+        build = self._family(
+            "build_info", "The version of queuectl that made these metrics; always 1.", "version"
+        )
         build.add_metric([self._spool, __version__], 1)
         yield build
 
@@ -133,9 +141,9 @@ class SpoolCollector(Collector):
 
 
 class WorkerMetrics(Observer):
-    """A worker's own counts, from its start.
+    """The counters of one worker, from its start.
 
-    Its methods are called from the slots' threads; the client library's counters bear that.
+    Its methods are called from the threads of the slots; the counters are thread-safe.
     """
 
     def __init__(self, root: str, registry: CollectorRegistry) -> None:
@@ -152,24 +160,24 @@ class WorkerMetrics(Observer):
 
         attempts = Counter(
             "queuectl_attempts",
-            "Attempts that this worker has ended and written, by outcome.",
+            "Attempts that this worker has finished and recorded, by outcome.",
             ["spool", "outcome"],
             registry=registry,
         )
-        # Each from 0 on: a series that begins at 1 has no increase that rate() could see.
+        # Every series begins at 0: rate() cannot see the increase of one that begins at 1.
         self._attempts = {outcome: attempts.labels(spool, outcome) for outcome in OUTCOMES}
-        self._deaths = counter("deaths", "Jobs that this worker has given up on.").labels(spool)
-        self._durations = histogram(
-            "attempt_duration_seconds", "How long attempts took, from start to end."
-        )
+        self._deaths = counter(
+            "deaths", "Jobs that died after an attempt by this worker, except cancelled ones."
+        ).labels(spool)
+        self._durations = histogram("attempt_duration_seconds", "Duration of attempts in seconds.")
         self._waits = histogram(
-            "wait_seconds", "How long jobs had been due when this worker claimed them."
+            "wait_seconds", "Seconds from when a job became due until this worker claimed it."
         )
         self._errors = counter(
-            "settle_errors", "Times that the disk refused an outcome; it is tried again."
+            "settle_errors", "Failed writes of an outcome to disk; each is tried again."
         ).labels(spool)
         self._recovered = counter(
-            "recovered_jobs", "Jobs of dead workers that this worker has moved on."
+            "recovered_jobs", "Jobs of dead workers that this worker has recovered."
         ).labels(spool)
 
     def claimed(self, job: Job) -> None:
@@ -177,7 +185,7 @@ class WorkerMetrics(Observer):
         self._waits.observe(max(clock.now() - due_since(job), 0.0))
 
     def settled(self, entry: Attempt, target: State) -> None:
-        """An attempt's outcome is written, and the job has gone to `target`."""
+        """An attempt's outcome is written, and the job has moved to state `target`."""
         self._attempts[entry.outcome].inc()
         if target == "dead" and entry.outcome != "cancelled":
             self._deaths.inc()
@@ -186,21 +194,21 @@ class WorkerMetrics(Observer):
             self._durations.observe(max(end - start, 0.0))
 
     def settle_failed(self) -> None:
-        """The disk has refused to take an outcome; the worker will try again."""
+        """The disk has refused an outcome; the worker will try again."""
         self._errors.inc()
 
     def recovered(self, count: int) -> None:
-        """So many jobs of dead workers were moved on."""
+        """The worker has moved on `count` jobs of dead workers."""
         self._recovered.inc(count)
 
 
 def _label(path: str) -> str:
-    """A path as a label, which is UTF-8."""
+    """Return a path as a label, which must be UTF-8."""
     return os.fsencode(path).decode(errors="replace")
 
 
 def due_since(job: Job) -> float:
-    """Return when a waiting job became due: at its `run_at`, or when it was last written."""
+    """Return when a waiting job became due: at its `run_at`, or when it was written if later."""
     stamps = [job.run_at, job.updated_at or job.created_at]
     return max((clock.parse_timestamp(stamp) for stamp in stamps if stamp), default=clock.now())
 
@@ -216,7 +224,7 @@ def render(root: str, *, strict: bool = True) -> bytes:
 
 
 def document(root: str) -> list[dict[str, Any]]:
-    """Return the same as values: each metric with its samples. Raises as `render` does."""
+    """Return the gauges as data: each metric with its samples. Raises what `render` raises."""
     return [
         {
             "name": family.name,
@@ -229,20 +237,20 @@ def document(root: str) -> list[dict[str, Any]]:
 
 
 def write(root: str, path: str) -> None:
-    """Write what `render` returns to a file, whole or not at all: nobody ever reads a part.
+    """Write the gauges of a spool to a file, which is replaced at once: no reader sees half of it.
 
-    A name beside it that ends otherwise, for node_exporter reads all that end in `.prom`. A
-    symbolic link is followed. Raises InvalidInput for what is no file, QueuectlError for no
-    directory, OSError.
+    The temporary file beside it does not end in `.prom`: node_exporter reads all that do. A
+    symbolic link is followed. Raises InvalidInput if the path is not a regular file,
+    QueuectlError if its directory does not exist, OSError.
     """
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise InvalidInput(f"{path} is no regular file, and would be replaced by one")
+        raise InvalidInput(f"{path} is not a regular file; name a file that may be replaced")
     if not os.path.isdir(os.path.dirname(path)):
         raise QueuectlError(f"there is no directory {os.path.dirname(path)}")
-    disk = Disk(sync=False, file_mode=_MODE)  # after a power cut it is written anew
+    disk = Disk(sync=False, file_mode=_MODE)  # the next run writes it again after a power cut
     staged = f"{path}.{os.getpid()}.tmp"
-    discard(staged)  # of one that died, whose number is ours now
+    discard(staged)  # left by a dead process that had our pid
     disk.overwrite(path, render(root), staged=staged)
 
 
@@ -253,15 +261,17 @@ def parse_listen(text: str) -> tuple[str, int]:
     """
     address, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise InvalidInput(f"{text!r} is no port: write 9317, or 0.0.0.0:9317 for other hosts")
+        raise InvalidInput(
+            f"{text!r} is not a port: write 9317, or 0.0.0.0:9317 to serve other hosts"
+        )
     return address.strip("[]") or "127.0.0.1", int(port)
 
 
 def serve(root: str, host: str, port: int) -> tuple[WorkerMetrics, str]:
-    """Serve a worker's metrics, and the gauges of its spool, over HTTP while this process lives.
+    """Serve a worker's metrics and its spool's gauges over HTTP until this process exits.
 
-    Returns the worker's observer and the address, which tells the port where 0 was asked for:
-    any free one. Raises QueuectlError if it cannot listen there.
+    Returns the worker's observer, and the URL: port 0 means any free port, and the URL has the
+    real one. Raises QueuectlError if it cannot listen there.
     """
     registry = CollectorRegistry()
     observer = WorkerMetrics(root, registry)
@@ -269,8 +279,8 @@ def serve(root: str, host: str, port: int) -> tuple[WorkerMetrics, str]:
     ProcessCollector(registry=registry)
     try:
         server, _ = start_http_server(port, host, registry)
-    except OSError as error:  # also a name that cannot be resolved
+    except OSError as error:  # or the name cannot be resolved
         why = error.strerror or error
-        raise QueuectlError(f"cannot listen at {host}, port {port}: {why}") from None
+        raise QueuectlError(f"cannot listen on {host}, port {port}: {why}") from None
     shown = f"[{host}]" if ":" in host else host
     return observer, f"http://{shown}:{server.server_port}/metrics"

@@ -1,4 +1,4 @@
-"""What a worker reports while it works, for faces that show it."""
+"""The events that a worker reports while it runs, for metrics and other views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text for people: commands, ages, and characters that a terminal would obey spelled out."""
+"""Text for people: commands, ages, and control characters made visible."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from queuectl.record.job import Job
 
 
 def printable(text: str) -> str:
-    """Make text safe to show: what a terminal would obey, or cannot show, is spelled out."""
+    """Make text safe for a terminal: characters that cannot be printed become escapes."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else _spelled_out(c) for c in text)
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
-def _spelled_out(character: str) -> str:
+def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
@@ -32,14 +32,14 @@ def command_of(job: Job | None) -> str:
 
 
 def ago(stamp: str | None) -> str:
-    """How long ago a timestamp was."""
+    """Return how long ago a timestamp was; "-" for None."""
     if stamp is None:
         return "-"
     return clock.format_duration(clock.now() - clock.parse_timestamp(stamp))
 
 
 def until(stamp: str | None) -> str:
-    """How long it is to a timestamp; "now" if it has passed."""
+    """Return how long it is until a timestamp: "now" if it has passed, "-" for None."""
     if stamp is None:
         return "-"
     left = clock.parse_timestamp(stamp) - clock.now()
@@ -47,7 +47,7 @@ def until(stamp: str | None) -> str:
 
 
 def between(start: str | None, end: str | None) -> str:
-    """The time from one timestamp to another."""
+    """Return the time from one timestamp to another; "-" if one is None."""
     if start is None or end is None:
         return "-"
     return clock.format_duration(clock.parse_timestamp(end) - clock.parse_timestamp(start))

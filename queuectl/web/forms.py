@@ -41,9 +41,8 @@ def enqueue(__: Request, site: Site, form: Form) -> Response:
     except IdTaken as error:
         return _enqueue_page(site, given, {"id": str(error)}, _TAKEN)
     except InvalidJob as error:
-        field, _, reason = str(error).partition(": ")
-        field = field if field in FIELDS else "command"
-        return _enqueue_page(site, given, {field: reason or str(error)}, _BAD)
+        field = error.field if error.field in FIELDS else "command"
+        return _enqueue_page(site, given, {field: str(error)}, _BAD)
 
 
 def enqueue_json(__: Request, site: Site, form: Form) -> Response:

@@ -24,7 +24,7 @@ def healthz(request: Request) -> Response:
     limits = _limits(request)
     site = site_of(request)
     told_all = request.scope.get(LET_IN, True)
-    seen = health.look(site.queue.path) if told_all else site.pulse.seen()
+    seen = health.observe_all(site.queue.path) if told_all else site.pulse.seen()
     reasons = health.judge(seen, limits)
     status = 503 if reasons else 200
     if "application/json" in request.headers.get("accept", ""):

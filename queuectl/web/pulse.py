@@ -24,6 +24,6 @@ class Pulse:
         """Return what was seen, at most some seconds ago."""
         with self._lock:
             if self._seen is None or clock.monotonic() >= self._next:
-                self._seen = health.look(self._root)
+                self._seen = health.observe_all(self._root)
                 self._next = clock.monotonic() + SECONDS_BETWEEN_LOOKS
             return self._seen

@@ -69,7 +69,7 @@ def test_what_is_set_reads_back_and_stands_in_the_file(
         ("max_retries", "many", "whole number"),
         ("backoff_base", "-2", "0"),
         ("backoff_jitter", "2", "1"),
-        ("timeout", "0", "above 0"),
+        ("timeout", "0", "greater than 0"),
         ("timeout", "soon", "duration"),
         ("fsync", "maybe", "true or false"),
         ("rescan_interval", "0", "0.1"),

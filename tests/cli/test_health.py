@@ -1,4 +1,4 @@
-"""`queuectl health` in real processes: each thing that may be wrong, made so."""
+"""`queuectl health` in real processes: each thing that may be wrong is made wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reasons(queuectl: Queuectl) -> Callable[..., str]:
     return ask
 
 
-def test_a_new_queue_is_well_and_cron_has_nothing_to_send(
+def test_a_new_queue_is_healthy_and_cron_has_nothing_to_send(
     queuectl: Queuectl, settings: Configure
 ) -> None:
     settings()
@@ -38,17 +38,17 @@ def test_a_new_queue_is_well_and_cron_has_nothing_to_send(
     assert (result.out, result.err) == ("", "")
 
 
-def test_jobs_are_due_and_no_worker_lives(
+def test_jobs_are_due_and_no_worker_is_running(
     queuectl: Queuectl, settings: Configure, reasons: Callable[..., str], worker: StartWorker
 ) -> None:
     settings()
     queuectl("enqueue", "--id", "a", "sleep 300")
-    assert reasons().startswith("workers: no worker lives, but jobs are due (the oldest for ")
+    assert reasons().startswith("workers: no worker is running, but jobs are due (the oldest for ")
     worker()
     assert reasons() == ""
 
 
-def test_the_dead_hold_a_job(
+def test_a_dead_worker_has_claimed_a_job(
     queuectl: Queuectl,
     settings: Configure,
     spool: Spool,
@@ -62,7 +62,7 @@ def test_the_dead_hold_a_job(
     eventually(lambda: spool.is_in("processing", "a"))
     process.process.kill()
     process.left()
-    assert reasons() == "workers: no worker lives, but 1 are held by the dead\n"
+    assert reasons() == "workers: no worker is running, but 1 job is claimed by dead workers\n"
 
 
 def test_the_oldest_job_is_due_for_too_long(
@@ -140,7 +140,7 @@ class TestDamage:
     ) -> None:
         settings()
         shutil.rmtree(spool.root / "failed")
-        assert reasons() == f"spool: {spool.root}/failed is gone\n"
+        assert reasons() == f"spool: {spool.root}/failed is missing\n"
         assert not (spool.root / "failed").exists()
 
     def test_a_directory_is_a_link(
@@ -163,7 +163,7 @@ class TestDamage:
         queuectl("enqueue", "--id", "a", "true")
         queuectl("cancel", "a")
         shutil.copy(spool.root / "dead/a.json", spool.root / "done")
-        assert reasons() == "spool: 1 in two states at once (a): `queuectl check` tells more\n"
+        assert reasons() == "spool: 1 job is in two states (a): run `queuectl check` for details\n"
 
     def test_there_is_no_spool(self, spool: Spool, reasons: Callable[..., str]) -> None:
         assert reasons() == (
@@ -196,7 +196,7 @@ def test_locks_do_not_work(
     settings()
     (tmp_path / "sitecustomize.py").write_text("import fcntl; fcntl.flock = lambda *_: None")
     found = reasons(PYTHONPATH=str(tmp_path))
-    assert found.startswith("lock: locks do not exclude on the file system of ")
+    assert found.startswith("lock: the file system of ")
 
 
 @pytest.mark.parametrize("command", ["health", "metrics", "top", "status", "list"])

@@ -121,5 +121,5 @@ def test_settings_that_others_may_write_are_refused(
     settings()
     (spool.root / "queue.toml").chmod(0o620)
     said = queuectl.error("worker", "start", "--drain", code=1)
-    assert "queue.toml may be written by others" in said
+    assert "queue.toml is writable by others" in said
     queuectl("worker", "start", "--drain", "--allow-shared")

@@ -174,8 +174,8 @@ class TestOutput:
         self, queuectl: Queuectl, settings: Configure, tmp_path: Path
     ) -> None:
         settings()
-        assert "no regular file" in queuectl.error("metrics", "--output", str(tmp_path))
-        assert "no regular file" in queuectl.error("metrics", "--output", "/dev/null")
+        assert "is not a regular file" in queuectl.error("metrics", "--output", str(tmp_path))
+        assert "is not a regular file" in queuectl.error("metrics", "--output", "/dev/null")
 
     def test_the_old_one_stays_if_the_new_one_cannot_be_written(
         self, queuectl: Queuectl, spool: Spool, tmp_path: Path

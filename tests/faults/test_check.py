@@ -81,7 +81,7 @@ def _concluded(spool: Spool) -> Path:
     entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
     record, _ = retry.next_record(claim.job, entry, spool.settings.current().retry_policy,
                                now=clock.now(), draw=0.0)  # fmt: skip
-    spool.disk.replace(spool.stage(record), claim.path)
+    spool.disk.overwrite(claim.path, record.encode(), staged=spool.layout.staged())
     _die(holder)
     return Path(claim.path).parent
 

@@ -24,10 +24,10 @@ from faults.harness.sweep import Bench
 
 from queuectl import Queue
 from queuectl.disk import durable, filesystem
+from queuectl.spool import recovery as recovery_module
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready
-from queuectl.spool.reader import Reader
-from queuectl.spool.spool import open_spool
+from queuectl.spool.spool import Spool, open_spool
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
@@ -188,7 +188,7 @@ def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
     return [os.path.dirname(source), os.path.dirname(target)]
 
 
-def _never_superseded(spool: Reader, place: object, job: object) -> bool:
+def _never_superseded(spool: Spool, place: object, job: object) -> bool:
     return False
 
 
@@ -202,7 +202,7 @@ def _never_superseded(spool: Reader, place: object, job: object) -> bool:
         (durable.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
         (durable.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
         (durable.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
-        (Reader, "superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
+        (recovery_module, "_is_superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
 )  # fmt: skip

@@ -194,7 +194,9 @@ def _take(spool: Spool, holder: str, name: str, data: bytes) -> tuple[bool, str 
             claim = spool.claims.take(holder, "pending", name, sight)
             if claim is None or not is_id(claim.id):
                 return True, f"claimed as {claim and claim.id!r}"
-            kept = spool.pass_on(claim, "completed")
+            moved = spool.claims.move_on(claim.path, "completed", claim.id)
+            spool.disk.commit(*moved.owed)
+            kept = moved.id
             path = spool.layout.job("completed", kept)
             return True, None if Path(path).read_bytes() == data else "a claim changed it"
         kept = reject(spool, spool.layout.entry("pending", name), sight.reason) or ""

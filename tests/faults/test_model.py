@@ -23,10 +23,9 @@ from queuectl.disk import durable
 from queuectl.errors import AmbiguousId, IdTaken, InvalidJob, NoSuchJob, WrongState
 from queuectl.record import retry
 from queuectl.record.job import FIELDS, Job, State, decode
-from queuectl.spool import integrity
+from queuectl.spool import integrity, recovery
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready, Unfit
-from queuectl.spool.reader import Reader
 from queuectl.spool.recovery import recover
 from queuectl.spool.reject import reject
 
@@ -389,7 +388,7 @@ def _only_known_fields(job: Job) -> bytes:
         pytest.param(durable, "_rename_exclusive", os.rename, id="a rename that overwrites"),
         pytest.param(retry, "counts", lambda _: True, id="every outcome counts"),
         pytest.param(Job, "encode", _only_known_fields, id="unknown fields are dropped"),
-        pytest.param(Reader, "superseded", lambda *_: True, id="recovery drops a claim"),
+        pytest.param(recovery, "_is_superseded", lambda *_: True, id="recovery drops a claim"),
     ],
 )
 def test_a_mistake_is_caught(

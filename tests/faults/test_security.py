@@ -130,7 +130,7 @@ def test_a_spool_that_others_may_write_to_is_not_worked_on(
     said = _run(shop, "worker", "start", "--drain")
 
     assert (said.code, len(said.err.splitlines())) == (1, 1)
-    assert "may be written by others" in said.err
+    assert "is writable by others" in said.err
     assert "--allow-shared" in said.err
     assert Queue(shop.path).get(job_id).state == "pending"
 

@@ -1,4 +1,4 @@
-"""What follows from what is seen of a queue, as a table; and how it is seen."""
+"""What follows from a snapshot of a queue, as a table; and how the snapshot is taken."""
 
 from __future__ import annotations
 
@@ -72,7 +72,16 @@ def test_the_decision(snapshot: Snapshot, limits: Limits, expected: list[str]) -
     ("snapshot", "limits", "words"),
     [
         (seen(workers=[], oldest_due=185.0), NO_LIMITS, "jobs are due (the oldest for 3m05s)"),
-        (seen(workers=[], abandoned=2), NO_LIMITS, "no worker lives, but 2 are held by the dead"),
+        (
+            seen(workers=[], oldest_due=5.0, abandoned=1),
+            NO_LIMITS,
+            "(the oldest for 5.0s) and 1 job is claimed by dead workers",
+        ),
+        (
+            seen(workers=[], abandoned=2),
+            NO_LIMITS,
+            "no worker is running, but 2 jobs are claimed by dead workers",
+        ),
         (seen(oldest_due=601.0), Limits(max_age=600), "due for 10m01s, more than 10m00s"),
         (seen(jobs={"dead": 1}), Limits(max_dead=0), "1 dead job, more than 0"),
         (room(free_bytes=GIB // 2), NO_LIMITS, "512.0 MiB free on the disk, less than 1.0 GiB"),
@@ -98,7 +107,7 @@ def test_sizes_for_people(size: int, text: str) -> None:
     assert health.format_size(size) == text
 
 
-# -- looking ---------------------------------------------------------------------------------
+# -- observing -------------------------------------------------------------------------------
 
 
 def make_old(queue: Queue, job_id: str, seconds: float) -> None:
@@ -131,7 +140,7 @@ class TestAge:
         make_old(queue, "come", 1000)
         assert health.observe(queue.path).oldest_due == pytest.approx(60, abs=5)
 
-    def test_a_file_that_is_no_job_is_due_when_it_has_been_quiet(self, queue: Queue) -> None:
+    def test_an_invalid_file_is_due_after_the_quiet_period(self, queue: Queue) -> None:
         Path(queue.spool.layout.entry("pending", "bad.json")).write_text("{")
         assert health.observe(queue.path).oldest_due is None
         make_old(queue, "bad", 60)
@@ -158,29 +167,31 @@ class TestAge:
 def test_a_lock_that_does_not_exclude_is_found(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert health.observe(queue.path, try_the_lock=True).lock_problem is None
+    assert health.observe(queue.path, with_tests=True).lock_problem is None
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
-    problem = health.observe(queue.path, try_the_lock=True).lock_problem
+    problem = health.observe(queue.path, with_tests=True).lock_problem
     assert problem is not None
-    assert "do not exclude" in problem
+    assert "lets two hold one lock" in problem
 
 
-def test_a_lock_that_cannot_be_had_is_found(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_cannot_be_taken_is_found(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    problem = health.observe(queue.path, try_the_lock=True).lock_problem
+    problem = health.observe(queue.path, with_tests=True).lock_problem
     assert problem is not None
     assert "No locks available" in problem
 
 
-def test_the_test_of_the_lock_leaves_nothing(queue: Queue) -> None:
-    health.observe(queue.path, try_the_lock=True)
+def test_the_test_of_locks_leaves_nothing_behind(queue: Queue) -> None:
+    health.observe(queue.path, with_tests=True)
     assert os.listdir(queue.spool.layout.tmp) == []
 
 
-def test_to_look_without_it_changes_nothing(queue: Queue, bytes_of: Any) -> None:
+def test_without_tests_nothing_is_changed(queue: Queue, bytes_of: Any) -> None:
     queue.enqueue("true")
     before = bytes_of()
     health.observe(queue.path)

@@ -76,7 +76,7 @@ def test_a_worker_is_named_by_host_process_and_chance() -> None:
 
 @pytest.mark.parametrize("text", ["", ".", "..", "a/b", "../a", "-a", "a\n", "x" * 101, "ä"])
 def test_what_is_no_id_never_becomes_a_path(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is not a job id"):
+    with pytest.raises(InvalidInput, match="is not a valid id"):
         PATHS.job("pending", text)
 
 

@@ -19,7 +19,7 @@ CHECKER.checks("date-time", raises=InvalidInput)(
 VALUES: dict[str, list[Any]] = {
     "command": ["true", "", ["a"], ["a", ""], [], [1], 1, None, {}],
     "id": ["a", "a.b-c_D", "", ".a", "a/b", "x" * 100, "x" * 101, 7, None],
-    "priority": [0, -1, 2**63 - 1, 2**63, 1.5, "1", True],
+    "priority": [0, -1, 2**63 - 1, 2**63, 1.5, "1", True, None],
     "run_at": ["2026-11-24T08:00:00Z", "soon", 7, None],
     "max_retries": [0, 3, -1, 1.5, "1", None],
     "timeout": [1, 0.5, 0, -1, "1m", None],
@@ -27,7 +27,7 @@ VALUES: dict[str, list[Any]] = {
     "env": [{}, {"A": "b"}, {"A": 1}, [], None],
     "created_at": ["2026-11-24T08:00:00Z", "2026-11-24", None],
     "updated_at": ["2026-11-24T08:00:00+01:00", "x", None],
-    "attempts": [0, 1, -1, "1"],
+    "attempts": [0, 1, -1, "1", None],
     "history": [
         [],
         [{"attempt": 1, "outcome": "ok", "exit_code": 0, "other": 1}],
@@ -35,6 +35,7 @@ VALUES: dict[str, list[Any]] = {
         [{"outcome": "ok"}],
         [{"attempt": -1, "outcome": "ok"}],
         {},
+        None,
     ],
     "anything": [None, 1, "x", {"a": []}],
 }

@@ -6,6 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
+from unit.messages import VALUES, foreign_words, refusal_of
 
 from queuectl.errors import InvalidSetting
 from queuectl.record.settings import Settings, check, describe, template
@@ -47,15 +48,18 @@ def test_a_good_value_is_taken(key: str, value: Any, read: Any) -> None:
         ("backoff_base", float("nan"), "from 0 to 1000"),
         ("backoff_base", "2s", "a number"),
         ("backoff_max", -1, "at least 0"),
-        ("backoff_max", float("inf"), "duration"),
+        ("backoff_max", float("inf"), "at most 1000000000 seconds"),
         ("backoff_jitter", 1.1, "from 0 to 1"),
-        ("timeout", 0, "above 0"),
-        ("timeout", "soon", "duration"),
+        ("timeout", 0, "greater than 0"),
+        ("timeout", "soon", "'soon' is not a duration"),
+        ("timeout", "20000d", "at most 1000000000 seconds, not '20000d'"),
+        ("max_retries", True, "not true"),
+        pytest.param("keep_dead_count", 10**5000, "not a number with too many digits", id="long"),
         ("kill_grace", [], "duration"),
         ("rescan_interval", 0, "from 0.1 to 3600"),
         ("fsync", "yes", "true or false"),
         ("fsync", 1, "true or false"),
-        ("keep_done", 0, "above 0"),
+        ("keep_done", 0, "greater than 0"),
         ("keep_done_count", -1, "whole number"),
         ("keep_dead_count", "7d", "whole number"),
         ("on_done", "", "a shell command"),
@@ -63,7 +67,7 @@ def test_a_good_value_is_taken(key: str, value: Any, read: Any) -> None:
         ("on_dead", "a\0b", "a shell command"),
         ("on_dead", "a\udcffb", "a shell command"),
         ("on_idle", True, "a shell command"),
-        ("hook_timeout", 0, "above 0"),
+        ("hook_timeout", 0, "greater than 0"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(key: str, value: Any, allowed: str) -> None:
@@ -74,10 +78,10 @@ def test_a_bad_value_is_refused_with_what_is_allowed(key: str, value: Any, allow
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("max_retrys", "did you mean max_retries"),
+        ("max_retrys", "unknown setting 'max_retrys'; did you mean max_retries"),
         ("backoff-base", "did you mean backoff_base"),
         ("keepdone", "did you mean keep_done"),
-        ("xyz", "there are: max_retries"),
+        ("xyz", "unknown setting 'xyz'; choose from max_retries"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key: str, hint: str) -> None:
@@ -116,6 +120,14 @@ def test_the_template_shows_every_setting_with_its_default() -> None:
     assert [line.split(" = ")[0] for line in shown] == [*describe()]
     known = "\n".join(line for line in shown if "= ..." not in line)
     assert check(tomllib.loads(known)) == Settings()
+
+
+@pytest.mark.parametrize("key", describe())
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_no_library_speaks_to_the_user(key: str, value: Any) -> None:
+    message = refusal_of(lambda: check({key: value}))
+    assert key in message or not message
+    assert not foreign_words(message)
 
 
 def test_every_setting_is_described() -> None:

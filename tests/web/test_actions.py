@@ -236,7 +236,7 @@ def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, cl
     ("key", "value", "said"),
     [
         ("max_retries", "-1", "not -1"),
-        ("timeout", "0", "above 0"),
+        ("timeout", "0", "greater than 0"),
         ("backoff_jitter", "2", "from 0 to 1"),
         ("keep_done", "soon", "not a duration"),
         ("max_retries", "", "wants a value"),

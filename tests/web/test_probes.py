@@ -40,10 +40,10 @@ class TestHealth:
         assert (answer.status_code, answer.text) == (200, "healthy\n")
 
     def test_a_queue_that_is_not_well_says_why(self, queue: Queue, probe: Any) -> None:
-        queue.enqueue("true")  # and no worker lives
+        queue.enqueue("true")  # and no worker is running
         answer = probe.get("/healthz")
         assert answer.status_code == 503
-        assert answer.text.startswith("workers: no worker lives")
+        assert answer.text.startswith("workers: no worker is running")
 
     def test_the_document_is_that_of_the_command(self, queue: Queue, probe: Any) -> None:
         queue.enqueue("true")
@@ -108,8 +108,10 @@ class TestHealthWithoutTheToken:
         self, stranger: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         looks = []
-        original = health.look
-        monkeypatch.setattr(pulse.health, "look", lambda root: looks.append(1) or original(root))
+        original = health.observe_all
+        monkeypatch.setattr(
+            pulse.health, "observe_all", lambda root: looks.append(1) or original(root)
+        )
         for number in range(5):
             assert stranger.get(f"/healthz?max_dead={number}").status_code == 200
         assert len(looks) == 1

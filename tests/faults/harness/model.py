@@ -174,7 +174,7 @@ class Model:
             thing.run_at = format_timestamp(self.now + decision.seconds)
         elif waited_for_a_retry:
             thing.run_at = None
-        return retry.place_of(decision)
+        return retry.state_after(decision)
 
     def decide(self, thing: Thing) -> retry.Decision:
         """What follows the last outcome, as the settings are now."""
@@ -196,7 +196,7 @@ class Model:
         """Recover the claim of a holder that has died; return the states it may then be in."""
         if not thing.outcome_is_written:
             return {self.conclude(thing, "cancelled" if thing.cancel_asked else "lost")}
-        then = retry.place_of(self.decide(thing))
+        then = retry.state_after(self.decide(thing))
         if thing.held and thing.origin == "pending":
             # It was to be run, so it is; unless it was cancelled before, and `cancel` died on it.
             return {"pending", then} if thing.outcomes[-1:] == ["cancelled"] else {"pending"}

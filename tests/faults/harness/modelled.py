@@ -162,7 +162,8 @@ class ModelledSpool(RuleBasedStateMachine):
     def write_outcome(self, thing: Thing, claim: Claim, outcome: Outcome) -> None:
         """Do the first half of a settle: the outcome is on disk, the job has not moved."""
         record, _ = self.record(claim, outcome)
-        self.spool.disk.replace(self.spool.stage(record), claim.path)
+        staged = self.spool.layout.staged()
+        self.spool.disk.overwrite(claim.path, record.encode(), staged=staged)
         self.model.conclude(thing, outcome)
 
     def end_claim(self, pick: int) -> tuple[Thing, Claim]:

@@ -173,7 +173,8 @@ def _leave_claims_of_the_dead(root: Path) -> None:
             record, _ = retry.next_record(
                 taken.job, entry, spool.settings.current().retry_policy, now=clock.now(), draw=0
             )
-            spool.disk.replace(spool.stage(record), taken.path)
+            staged = spool.layout.staged()
+            spool.disk.overwrite(taken.path, record.encode(), staged=staged)
         else:
             os.rename(taken.path, spool.layout.claim(taken.worker, tag, 0))
     os.close(holder._lock)
