@@ -1,7 +1,7 @@
-"""The one place to wait: for what happens in the spool, for time, for signals, for a death.
+"""Waits for changes in the spool, a timeout, a signal, or the death of another worker.
 
-Events are hints: they may be late, lost or about nothing. Truth is the directory, which is
-scanned after the watch is armed and again at every rescan.
+Events are hints: they may be late, lost or about nothing. The directories are the truth: a worker
+scans them after it has armed the watch, and again at every rescan.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from queuectl import host
+from queuectl.process import wakeup
 from queuectl.record.running import WorkerInfo
 
 if TYPE_CHECKING:
@@ -27,42 +28,43 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """A watch over some directories, with everything else that ends a wait.
+    """A watch over some directories, with all the other reasons that end a wait.
 
-    `wait` returns the paths at which something has arrived: in the directories `arrivals`, what
-    was created, moved in, or closed after writing; in the directories `creations`, only what was
-    created under its final name.
+    `wait` returns the paths of files that have arrived: in the directories `arrivals`, files that
+    were created, moved in, or closed after writing; in the directories `creations`, only files
+    that were created under their final names.
 
-    What leaves is not watched. A worker's own renames would otherwise come back to it as eight
-    events a job, which cost it half of its processor time; and watchdog holds each rename out
-    of a directory back for 0.5 s, hoping for its other half, with everything behind it.
+    Files that leave a directory are not reported. Otherwise a worker would get eight events a
+    job for its own renames, which took half of its processor time; and watchdog holds back each
+    rename out of a directory, with every event behind it, for 0.5 s, to pair it with a rename
+    into another.
     """
 
     def __init__(self, arrivals: Sequence[str], creations: Sequence[str] = ()) -> None:
         self._arrivals = list(arrivals)
         self._creations = list(creations)
         self._paths: deque[str] = deque()
-        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._reader, self._writer = wakeup.make_pipe()
         self._poll = select.poll()
         self._poll.register(self._reader, select.POLLIN)
         self._observer: BaseObserver | None = None
         self._watched: list[os.stat_result] = []
-        self._peers: dict[str, int] = {}
+        self._workers: dict[str, int] = {}  # a pidfd for each worker that is followed
         self._lock = threading.RLock()  # a signal handler may notify while its thread does
         self._closed = False
-        self._told = False
+        self._warned = False
         self.overflowed = threading.Event()
-        """Set when the kernel has dropped events: what is known may be out of date."""
+        """Set when the kernel has dropped events: a change may have been missed."""
         self._listener = _OverflowListener(self.overflowed)
         logging.getLogger("watchdog").addHandler(self._listener)
 
     def arm(self) -> bool:
-        """Start the watch, or start it anew if it has broken; False if none can be had.
+        """Start the watch, or restart it if it has broken; return False if that is impossible.
 
-        A watched directory that is removed or replaced leaves an observer that seems alive and
-        reports nothing, so the directory is compared with the one that was watched.
+        When a watched directory is removed or replaced, its observer still runs and reports
+        nothing. So the directories are compared with those that were watched at the start.
         """
-        if self._is_whole():
+        if self._is_intact():
             return True
         self._disarm()
         from watchdog import events
@@ -81,19 +83,19 @@ class Watch:
             for directory in self._creations:
                 observer.schedule(Handler(), directory, event_filter=created)
             observer.start()
-        except OSError as error:  # no inotify instance or watch left, or no inotify at all
+        except OSError as error:  # no inotify, or no more of its instances or watches
             observer.unschedule_all()
-            if not self._told:
-                log.warning("no watch to be had (%s): looking every second", error)
-            self._told = True
+            if not self._warned:
+                log.warning("cannot watch the spool (%s): looking every second", error)
+            self._warned = True
             return False
-        self._told = False
+        self._warned = False
         self._observer = observer
         self._watched = self._stat()
         return True
 
     def fileno(self) -> int:
-        """The descriptor that ends the wait when something is written to it."""
+        """Return the descriptor that ends the wait when a byte is written to it."""
         return self._writer
 
     def notify(self, path: str | None = None) -> None:
@@ -104,41 +106,44 @@ class Watch:
             if not self._closed:
                 os.write(self._writer, b"!")
 
-    def follow(self, peer: WorkerInfo) -> None:
-        """End a wait as soon as this worker's process dies, if it is one of this host."""
-        known = peer.name in self._peers or peer.pid == os.getpid()
-        here = (peer.host, peer.boot_id) == (host.hostname(), host.boot_id())
+    def follow(self, worker: WorkerInfo) -> None:
+        """End a wait as soon as this worker's process ends, if it runs on this host."""
+        known = worker.name in self._workers or worker.pid == os.getpid()
+        here = (worker.host, worker.boot_id) == (host.hostname(), host.boot_id())
         if known or not here or not hasattr(os, "pidfd_open"):
             return
         with contextlib.suppress(OSError):
-            self._peers[peer.name] = os.pidfd_open(peer.pid)
-            self._poll.register(self._peers[peer.name], select.POLLIN)
+            self._workers[worker.name] = os.pidfd_open(worker.pid)
+            self._poll.register(self._workers[worker.name], select.POLLIN)
 
     def wait(self, timeout: float) -> tuple[list[str], bool]:
-        """Wait at most `timeout` seconds; return the paths of events, and if a peer has died."""
+        """Wait at most `timeout` seconds.
+
+        Returns the paths of the events, and whether a followed worker has ended.
+        """
         ready = {fd for fd, _ in self._poll.poll(max(timeout, 0) * 1000 + 0.5)}
         if self._reader in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._reader, 65536)
-        died = [name for name, fd in self._peers.items() if fd in ready]
-        for name in died:
-            self._poll.unregister(self._peers[name])
-            os.close(self._peers.pop(name))
-        paths: dict[str, None] = {}  # each once, in the order of the events
+        ended = [name for name, fd in self._workers.items() if fd in ready]
+        for name in ended:
+            self._poll.unregister(self._workers[name])
+            os.close(self._workers.pop(name))
+        paths: dict[str, None] = {}  # each path once, in the order of the events
         while self._paths:
             paths[self._paths.popleft()] = None
-        return list(paths), bool(died)
+        return list(paths), bool(ended)
 
     def close(self) -> None:
-        """End the watch and free everything."""
+        """End the watch and close its descriptors."""
         self._disarm()
         logging.getLogger("watchdog").removeHandler(self._listener)
         with self._lock:
             self._closed = True
-            for fd in (*self._peers.values(), self._reader, self._writer):
+            for fd in (*self._workers.values(), self._reader, self._writer):
                 os.close(fd)
 
-    def _is_whole(self) -> bool:
+    def _is_intact(self) -> bool:
         if self._observer is None:
             return False
         emitters = self._observer.emitters
@@ -156,7 +161,7 @@ class Watch:
         if self._observer is not None:
             observer, self._observer = self._observer, None
             library = logging.getLogger("watchdog")
-            library.propagate = False  # it complains of events that come while it is stopped
+            library.propagate = False  # it logs an error for an event while it stops
             try:
                 observer.stop()
                 observer.join()
@@ -165,7 +170,7 @@ class Watch:
 
 
 class _OverflowListener(logging.Handler):
-    """Hears of dropped events: watchdog tells of them in its log, and nowhere else."""
+    """Notices dropped events: watchdog reports them only in its log."""
 
     def __init__(self, overflowed: threading.Event) -> None:
         super().__init__(logging.WARNING)
@@ -177,11 +182,11 @@ class _OverflowListener(logging.Handler):
 
 
 def _observer() -> BaseObserver:
-    """Make an observer that, on Linux, is not told of what is moved out of a directory."""
+    """Make an observer that, on Linux, does not report what is moved out of a directory."""
     from watchdog.events import FileMovedEvent
     from watchdog.observers import Observer
 
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         return Observer()
     from watchdog.observers.api import BaseObserver
     from watchdog.observers.inotify import InotifyEmitter

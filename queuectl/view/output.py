@@ -1,4 +1,4 @@
-"""Output as it is written: one attempt's log, or a job's from attempt to attempt."""
+"""The output of jobs: the log of one attempt, or all logs of a job while they are written."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class Output(Struct, frozen=True):
-    """A piece of the output of an attempt."""
+    """A piece of an attempt's output; the first piece of each attempt is empty."""
 
     attempt: int
     data: bytes
 
 
-def follow(spool: Reader, job_id: str, first: int) -> Iterator[Output]:
-    """Yield a job's output from attempt `first` on, as it comes, until the job has ended.
+def follow(reader: Reader, job_id: str, first: int) -> Iterator[Output]:
+    """Yield a job's output from attempt `first` on, as it is written, until the job has ended.
 
-    An attempt's start is told by a piece without data. A job that waits, for its first attempt
-    or for a retry, is waited for. Raises NoSuchJob if the job is removed.
+    Each attempt begins with an empty piece. While the job waits for its first attempt or for a
+    retry, wait with it. Raises NoSuchJob if the job is removed.
     """
     attempt = first
     while True:
-        newest, running, ended = _progress(spool, job_id)
+        newest, running, ended = _progress(reader, job_id)
         if attempt <= newest:
             yield Output(attempt, b"")
-            yield from _follow_attempt(spool, job_id, attempt)
+            yield from _follow_attempt(reader, job_id, attempt)
             attempt += 1
         elif ended and not running:
             return
@@ -44,7 +44,7 @@ def follow(spool: Reader, job_id: str, first: int) -> Iterator[Output]:
 
 
 def read(path: str, offset: int = 0) -> Iterator[bytes]:
-    """Yield a log's bytes from an offset on; nothing if there is no log."""
+    """Yield the bytes of a log from an offset on; nothing if the log is missing."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             file.seek(offset)
@@ -54,11 +54,11 @@ def read(path: str, offset: int = 0) -> Iterator[bytes]:
         return
 
 
-def _follow_attempt(spool: Reader, job_id: str, attempt: int) -> Iterator[Output]:
-    path, offset = spool.layout.log(job_id, attempt), 0
+def _follow_attempt(reader: Reader, job_id: str, attempt: int) -> Iterator[Output]:
+    path, offset = reader.layout.log(job_id, attempt), 0
     while True:
-        newest, running, _ = _progress(spool, job_id)
-        over = newest > attempt or not running  # asked before reading: what comes later is new
+        newest, running, _ = _progress(reader, job_id)
+        over = newest > attempt or not running  # found out before the read: nothing can follow it
         for data in read(path, offset):
             offset += len(data)
             yield Output(attempt, data)
@@ -67,15 +67,15 @@ def _follow_attempt(spool: Reader, job_id: str, attempt: int) -> Iterator[Output
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _progress(spool: Reader, job_id: str) -> tuple[int, bool, bool]:
+def _progress(reader: Reader, job_id: str) -> tuple[int, bool, bool]:
     """Return a job's newest attempt, whether it is running, and whether the job has ended."""
     for _ in range(3):
-        place = spool.find_exactly(job_id)
-        status = job_status(spool, place)
+        place = reader.find_exactly(job_id)
+        status = job_status(reader, place)
         if status is None:
             continue
-        over = len(status.job.history) if status.job else 0
-        if isinstance(place, ClaimedPlace) and place.attempt > over:
+        finished = len(status.job.history) if status.job else 0
+        if isinstance(place, ClaimedPlace) and place.attempt > finished:
             return place.attempt, True, False
-        return over, False, place.state in FINISHED
+        return finished, False, place.state in FINISHED
     raise NoSuchJob(f"job {job_id} keeps moving: try again")

@@ -1,12 +1,10 @@
-"""Many jobs, looked at a page at a time: sorted, searched, counted. It changes nothing.
+"""Shows many jobs a page at a time: sorted, searched, counted. It changes nothing.
 
-A directory is listed again only when its mtime says that something came or went. Where there
-are many files, only those that were not there before are looked at, by name and inode: at
-100,000 jobs a first listing takes about 0.4 s, each further one 0.1 s. A record that queuectl
-rewrites is a new file; but ext4 gives a freed inode out again at once, so a job that left and
-came back between two listings may be taken for the one that was there. Then its place in the
-order, and what a search knows of it, is that of its last visit; what is shown of it is not, for
-that is always read afresh.
+A directory is listed again only if its mtime says that a file came or went. In a large directory,
+only files with a new name or inode are looked at: at 100,000 jobs the first listing takes about
+0.4 s, each later one 0.1 s. When queuectl rewrites a record it makes a new file. But ext4 reuses a
+freed inode at once, so a job that left and came back between two listings may seem unchanged. Then
+it is sorted and searched by its earlier record; what is shown of it is always read again.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from queuectl import clock
-from queuectl.disk.reading import read_regular
+from queuectl.disk.reading import DirectoryStamp, directory_stamp, read_regular
 from queuectl.errors import InvalidInput
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, State
 from queuectl.spool import layout
@@ -35,17 +33,17 @@ Sort = Literal["changed", "created", "id", "priority", "attempts"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 MAX_PAGE = 500
 MAX_SEARCHED_CHARS = 2000
-"""How much of a command is searched."""
+"""A search looks at this much of a command."""
 
-_MTIME_TICK = 0.1
-"""Seconds: within a tick of the file system's clock a change may leave the mtime as it was."""
 _REST = 3
-"""A listing serves for this many times as long as it took: at most a quarter of a core goes to
-it, and that only at very many jobs."""
+"""A listing is used for this many times as long as it took: listing takes at most a quarter of a
+core, and that much only at very many jobs."""
 _FEW_FILES = 5000
-"""Up to so many files all are looked at: 15 ms, and no inode is trusted."""
-_FEW = 2000
-"""So many first entries are picked, not sorted out of all."""
+"""A directory with at most this many files is looked at in full: 15 ms, and no inode is trusted."""
+_FEW_WANTED = 2000
+"""At most this many entries are picked from all of them; for more, all are sorted."""
+_MAX_RESULTS = 8
+"""Searches and orders that are remembered."""
 
 
 class Entry(NamedTuple):
@@ -59,7 +57,7 @@ class Entry(NamedTuple):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """What is to be seen: a state or all, whose id or command has the text, in which order."""
+    """Which jobs to show: of one state or all, with a text in the id or command; and the order."""
 
     state: State | None = None
     search: str = ""
@@ -70,7 +68,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True):
-    """One page of the jobs that a query finds; `total` of them on `pages` pages."""
+    """One page of the jobs that a query finds: `total` jobs on `pages` pages."""
 
     jobs: list[JobStatus]
     total: int
@@ -79,7 +77,7 @@ class Page(Struct, frozen=True):
 
 
 class _Digest(Struct, frozen=True, gc=False):
-    """What sorting and searching need of a record."""
+    """The part of a record that sorting and searching need."""
 
     text: str = ""
     priority: int = 0
@@ -97,30 +95,34 @@ class _Record(Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Record).decode
 
 
+_Entries = dict[tuple[str, int], Entry]
+"""The files of a directory by name and inode."""
+
+
 class _Listing:
     """One state's directory as it was last listed."""
 
     def __init__(self) -> None:
-        self.entries: dict[tuple[str, int], Entry] = {}
-        self.mtime: int | None = None
+        self.entries: _Entries = {}
+        self.stamp: DirectoryStamp | None = None
         self.rest_until = 0.0
         self.version = 0
 
 
 class Browser:
-    """Pages over a spool's jobs, for many readers at once."""
+    """Pages of a spool's jobs. Safe to use from several threads."""
 
-    def __init__(self, spool: Reader) -> None:
-        self._spool = spool
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._lock = threading.Lock()
         self._listings: dict[State, _Listing] = {
             state: _Listing() for state in STATES if state != "processing"
         }
         self._digests: dict[Entry, _Digest] = {}
-        self._found: dict[tuple[object, ...], list[Entry]] = {}
+        self._results: dict[tuple[object, ...], list[Entry]] = {}
         self._arrived: deque[Entry] = deque(maxlen=200_000)
         self.is_fresh = True
-        """Whether the last `counts` has asked every directory, and relied on no resting listing."""
+        """Whether the last `counts` looked at every directory, not at listings of a moment ago."""
 
     def counts(self) -> dict[State, int]:
         """Count the jobs of each state."""
@@ -130,19 +132,19 @@ class Browser:
             return {
                 state: len(self._listed(state).entries)
                 if state in self._listings
-                else sum(1 for _ in self._spool.claims())
+                else sum(1 for _ in self._reader.claims())
                 for state in STATES
             }
 
     def arrivals(self) -> list[Entry]:
-        """Return what has come into a state since this was last asked, as far as it was seen."""
+        """Return the files that listings have found new in a state since the last call."""
         with self._lock:
             arrived = list(self._arrived)
             self._arrived.clear()
         return arrived
 
     def page(self, query: Query) -> Page:
-        """Return one page of what a query finds; the last one if there are fewer pages."""
+        """Return one page of the jobs that a query finds; the last page if there are fewer."""
         size = max(1, min(query.size, MAX_PAGE))
         with self._lock:
             candidates, version = self._candidates(query)
@@ -150,17 +152,17 @@ class Browser:
             number = max(1, min(query.page, pages))
             first = (number - 1) * size
             shown = self._ordered(query, candidates, version, first + size)[first : first + size]
-        seen = (job_status(self._spool, self._place(entry)) for entry in shown)
+        seen = (job_status(self._reader, self._place(entry)) for entry in shown)
         return Page([status for status in seen if status], len(candidates), number, pages)
 
     def read(self, entry: Entry) -> bytes:
-        """Return the bytes of a listed file. Raises OSError, FileNotFoundError if it has moved."""
+        """Return the bytes of a listed file. Raises OSError; FileNotFoundError if it has moved."""
         return read_regular(self._place(entry).path, MAX_RECORD_BYTES)[0]
 
-    # -- inside, with the lock held ----------------------------------------------------------
+    # -- with the lock held ------------------------------------------------------------------
 
     def _place(self, entry: Entry) -> Place:
-        path = self._spool.layout.entry(entry.state, entry.name)
+        path = self._reader.layout.entry(entry.state, entry.name)
         return entry.place or Place(entry.state, layout.stem(entry.name), path)
 
     def _candidates(self, query: Query) -> tuple[list[Entry], tuple[object, ...]]:
@@ -171,27 +173,27 @@ class Browser:
         if not text:
             return entries, version
         key = ("found", text, query.state, version)
-        if key not in self._found or "processing" in states:
+        if key not in self._results or "processing" in states:
             found = [e for e in entries if text in e.name.lower() or text in self._digest(e).text]
             self._keep(key, found)
-        return self._found[key], version
+        return self._results[key], version
 
     def _ordered(
         self, query: Query, entries: list[Entry], version: tuple[object, ...], wanted: int
     ) -> list[Entry]:
         rank = self._rank(query.sort)
-        if wanted > _FEW:
+        if wanted > _FEW_WANTED:
             key = ("ordered", query.state, query.search, query.sort, query.descending, version)
-            if key not in self._found or len(self._found[key]) != len(entries):
+            if key not in self._results or len(self._results[key]) != len(entries):
                 self._keep(key, sorted(entries, key=rank, reverse=query.descending))
-            return self._found[key]
+            return self._results[key]
         pick = heapq.nlargest if query.descending else heapq.nsmallest
         return pick(wanted, entries, key=rank)
 
     def _keep(self, key: tuple[object, ...], entries: list[Entry]) -> None:
-        while len(self._found) >= 8:
-            del self._found[next(iter(self._found))]
-        self._found[key] = entries
+        while len(self._results) >= _MAX_RESULTS:
+            del self._results[next(iter(self._results))]
+        self._results[key] = entries
 
     def _rank(self, sort: Sort) -> Callable[[Entry], tuple[object, ...]]:
         match sort:
@@ -208,12 +210,12 @@ class Browser:
 
     def _digest(self, entry: Entry) -> _Digest:
         if entry.place is not None:
-            return self._read(entry)
+            return self._read_digest(entry)
         if (known := self._digests.get(entry)) is None:
-            known = self._digests[entry] = self._read(entry)
+            known = self._digests[entry] = self._read_digest(entry)
         return known
 
-    def _read(self, entry: Entry) -> _Digest:
+    def _read_digest(self, entry: Entry) -> _Digest:
         try:
             record = _decode(self.read(entry))
             created = clock.parse_timestamp(record.created_at) if record.created_at else None
@@ -225,8 +227,8 @@ class Browser:
         return _Digest(text.lower(), record.priority, created, len(record.history))
 
     def _entries(self, state: State) -> list[Entry]:
-        if state == "processing":  # few, and each where it is for a short time: never kept
-            return [_of_claim(place) for place in self._spool.claims()]
+        if state == "processing":  # few, and each is there only for a short time: never remembered
+            return [_of_claim(place) for place in self._reader.claims()]
         return list(self._listed(state).entries.values())
 
     def _listed(self, state: State) -> _Listing:
@@ -236,33 +238,39 @@ class Browser:
         return listing
 
     def _list(self, state: State, listing: _Listing) -> None:
-        before, started = clock.now(), clock.monotonic()
-        mtime = os.stat(self._spool.layout.states[state]).st_mtime_ns
-        if mtime == listing.mtime:
+        """List a state's directory again, unless nothing can have changed there since."""
+        started = clock.monotonic()
+        stamp = directory_stamp(self._reader.layout.states[state])
+        if stamp.confirms(listing.stamp):
             return
-        entries: dict[tuple[str, int], Entry] = {}
-        careful = len(listing.entries) <= _FEW_FILES
-        with os.scandir(self._spool.layout.states[state]) as found:
-            for file in found:
-                if not layout.is_job_name(file.name):
-                    continue
-                key = (file.name, file.inode())
-                known = listing.entries.get(key)
-                if known is None or careful:
-                    with contextlib.suppress(FileNotFoundError):
-                        changed = file.stat(follow_symlinks=False).st_mtime_ns
-                        entries[key] = Entry(state, *key, changed)
-                        if entries[key] != known:
-                            self._arrived.append(entries[key])
-                else:
-                    entries[key] = known
+        entries = self._scan(state, listing.entries)
         for key, known in listing.entries.items():
             if known != entries.get(key):
                 self._digests.pop(known, None)
         listing.entries = entries
         listing.version += 1
-        listing.mtime = mtime if mtime / 1e9 < before - _MTIME_TICK else None
+        listing.stamp = stamp
         listing.rest_until = clock.monotonic() + (clock.monotonic() - started) * _REST
+
+    def _scan(self, state: State, before: _Entries) -> _Entries:
+        """Read a state's directory, given what was there before, and note what has arrived."""
+        entries: _Entries = {}
+        trusts_inodes = len(before) > _FEW_FILES
+        with os.scandir(self._reader.layout.states[state]) as found:
+            for file in found:
+                if not layout.is_job_name(file.name):
+                    continue
+                key = (file.name, file.inode())
+                known = before.get(key)
+                if known is not None and trusts_inodes:
+                    entries[key] = known
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    changed = file.stat(follow_symlinks=False).st_mtime_ns
+                    entries[key] = Entry(state, *key, changed)
+                    if entries[key] != known:
+                        self._arrived.append(entries[key])
+        return entries
 
 
 def _of_claim(place: ClaimedPlace) -> Entry:

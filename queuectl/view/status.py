@@ -1,4 +1,4 @@
-"""What stands in a spool, as people and programs are told of it."""
+"""Jobs, workers and the whole queue as data: what people and programs are shown of a spool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from queuectl.disk.locks import try_lock
+from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidJob
 from queuectl.record.ids import is_id
@@ -23,15 +23,15 @@ from queuectl.spool.reader import Reader
 
 MAX_REASON_BYTES = 4096
 MAX_DIGITS = 4000
-"""Of an integer; Python refuses to read longer ones than 4300."""
+"""Digits of an integer; Python refuses to read integers of more than 4300 digits."""
 
 
 class JobStatus(Struct, frozen=True):
-    """A job as it stands now.
+    """A job as it is now.
 
-    `job` is None if the file cannot be read as one. `problem` says why it was taken for none:
-    it is not valid, or not from somebody whose jobs are run. `worker`, `slot`, `pid`,
-    `started_at` and `attempt` are known while it runs.
+    `job` is None if its file is not a valid job. `problem` says why the file is not run: it is
+    not valid, or it belongs to a user whose jobs are not run. `worker`, `slot`, `pid`,
+    `started_at` and `attempt` are set while it runs.
     """
 
     id: str
@@ -46,7 +46,7 @@ class JobStatus(Struct, frozen=True):
     attempt: int | None = None
 
     def to_json(self) -> msgspec.Raw:
-        """Return it as one JSON object: the record, to the letter, with `id`, `state`, `path`."""
+        """Return one JSON object: the record as it is written, and `id`, `state`, `path`."""
         about = {name: getattr(self, name) for name in ("problem", "worker", "slot", "pid")}
         about["running_since"] = self.started_at
         known = {name: value for name, value in about.items() if value is not None}
@@ -56,13 +56,13 @@ class JobStatus(Struct, frozen=True):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `to_json` says as Python values; a number too large for one is inf."""
+        """Return `to_json` as Python values; a number that is too large for Python is inf."""
         found: dict[str, Any] = json.loads(bytes(self.to_json()), parse_int=_number)
         return found
 
 
 class SlotStatus(Struct, frozen=True):
-    """What a busy slot of a worker is running."""
+    """The attempt that a slot of a worker runs."""
 
     slot: int | None
     id: str
@@ -72,7 +72,7 @@ class SlotStatus(Struct, frozen=True):
 
 
 class WorkerStatus(Struct, frozen=True):
-    """A worker. One that is not `alive` has died; its jobs wait for another to recover them."""
+    """A worker. If it is not `alive` it has died, and its jobs wait for another to recover them."""
 
     name: str
     host: str
@@ -92,7 +92,7 @@ class QueueStatus(Struct, frozen=True):
 
 
 def utf8(text: str) -> str:
-    """Spell out the bytes of a file name that are not UTF-8: JSON cannot hold them."""
+    r"""Write the bytes of a file name that are not UTF-8 as `\xNN`: JSON cannot hold them."""
     return os.fsencode(text).decode(errors="backslashreplace")
 
 
@@ -100,16 +100,16 @@ def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < MAX_DIGITS else float(digits)
 
 
-def newest(spool: Reader, state: State, limit: int | None = None) -> list[Place]:
-    """List the jobs of a state, last changed first; all of them, or the first `limit`."""
+def newest(reader: Reader, state: State, limit: int | None = None) -> list[Place]:
+    """List the jobs of a state, the last changed first: all of them, or the first `limit`."""
     if state == "processing":
-        claims: list[Place] = [*spool.claims()]
+        claims: list[Place] = [*reader.claims()]
         return claims[:limit]
     dated = []
-    directory = os.open(spool.layout.states[state], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(reader.layout.states[state], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in filter(layout.is_job_name, os.listdir(directory)):
-            try:  # by its name in the directory: a sixth quicker than by its path
+            try:  # by its name in the directory: a sixth faster than by its path
                 found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             except FileNotFoundError:
                 continue
@@ -117,14 +117,14 @@ def newest(spool: Reader, state: State, limit: int | None = None) -> list[Place]
     finally:
         os.close(directory)
     first = sorted(dated, reverse=True) if limit is None else heapq.nlargest(limit, dated)
-    return [Place(state, layout.stem(name), spool.layout.entry(state, name)) for _, name in first]
+    return [Place(state, layout.stem(name), reader.layout.entry(state, name)) for _, name in first]
 
 
-def job_status(spool: Reader, place: Place) -> JobStatus | None:
-    """Read a job where it was just seen; None if it has moved on."""
-    job, problem = None, _reason(spool, place)
+def job_status(reader: Reader, place: Place) -> JobStatus | None:
+    """Read a job at the place where it was just seen; None if it has moved since."""
+    job, problem = None, _reason(reader, place)
     try:
-        job = spool.read(place.path)[0]
+        job = reader.read(place.path)[0]
     except FileNotFoundError:
         return None
     except (InvalidJob, OSError) as error:
@@ -132,7 +132,7 @@ def job_status(spool: Reader, place: Place) -> JobStatus | None:
     status = JobStatus(place.id, place.state, place.path, job, problem)
     if not isinstance(place, ClaimedPlace):
         return status
-    slot = slot_status(spool, place)
+    slot = slot_status(reader, place)
     return msgspec.structs.replace(
         status,
         worker=place.worker,
@@ -143,30 +143,25 @@ def job_status(spool: Reader, place: Place) -> JobStatus | None:
     )
 
 
-def slot_status(spool: Reader, place: ClaimedPlace) -> SlotStatus:
-    """Tell what runs under a claim."""
-    run = spool.read_run(place)
+def slot_status(reader: Reader, place: ClaimedPlace) -> SlotStatus:
+    """Return the attempt that runs under a claim."""
+    run = reader.read_run(place)
     if run is None:
         return SlotStatus(None, place.id, place.attempt, None, None)
     return SlotStatus(run.slot, place.id, place.attempt, run.pid, run.started_at)
 
 
-def worker_status(spool: Reader, info: WorkerInfo) -> WorkerStatus:
-    """Tell what a worker is doing, and whether it lives: whether it holds its lock."""
-    alive = False
-    with contextlib.suppress(FileNotFoundError):
-        lock = try_lock(spool.layout.worker(info.name, "lock"))
-        alive = lock is None
-        if lock is not None:
-            os.close(lock)
-    running = [slot_status(spool, place) for place in spool.claims(info.name)]
+def worker_status(reader: Reader, info: WorkerInfo) -> WorkerStatus:
+    """Return what a worker does, and whether it is alive: whether it holds its lock."""
+    alive = is_locked(reader.layout.worker(info.name, "lock"))
+    running = [slot_status(reader, place) for place in reader.claims(info.name)]
     running.sort(key=lambda busy: busy.slot or 0)
     return WorkerStatus(info.name, info.host, info.pid, info.slots, info.started_at, alive, running)
 
 
-def _reason(spool: Reader, place: Place) -> str | None:
+def _reason(reader: Reader, place: Place) -> str | None:
     if place.state == "dead" and is_id(place.id):
         with contextlib.suppress(OSError):
-            data, _ = read_regular(spool.layout.reason(place.id), MAX_REASON_BYTES)
+            data, _ = read_regular(reader.layout.reason(place.id), MAX_REASON_BYTES)
             return data.decode(errors="replace").strip()
     return None
