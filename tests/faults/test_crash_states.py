@@ -202,7 +202,8 @@ def _never_superseded(spool: Spool, place: object, job: object) -> bool:
         (durable.Disk, "commit", _nothing, "publish", UNJOURNALLED, "new is absent"),
         (durable.Disk, "commit", _nothing, "settle to done", UNJOURNALLED, "is pending"),
         (durable.Disk, "move", _source_first, "settle to done", UNJOURNALLED, "is absent"),
-        (recovery_module, "_is_superseded", _never_superseded, "settle to done", UNJOURNALLED, "stands 2"),
+        (recovery_module, "_is_superseded", _never_superseded, "settle to done", UNJOURNALLED,
+         "stands 2"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or getattr(value, "name", None),
 )  # fmt: skip
