@@ -16,9 +16,9 @@ from queuectl.process import survivors
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
+from queuectl.spool.places import Ready
 from queuectl.spool.recovery import recover
 from queuectl.spool.reject import reject
-from queuectl.spool.places import Ready
 from queuectl.spool.spool import Spool
 from queuectl.worker.worker import Worker
 
