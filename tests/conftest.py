@@ -21,7 +21,8 @@ from queuectl import Queue
 from queuectl.disk import durable
 from queuectl.spool.holder import Holder
 from queuectl.spool.spool import Spool
-from queuectl.worker.worker import Tally, Worker
+from queuectl.worker.tally import Tally
+from queuectl.worker.worker import Worker
 
 QUICK = {
     "backoff_base": "0.05",
@@ -83,11 +84,15 @@ def work() -> Callable[..., Worker]:
     ) -> Worker:
         worker = Worker(queue.spool, slots, drain=drain)
         failures: list[BaseException] = []
-        overdue = threading.Timer(deadline, lambda: (failures.append(TimeoutError()), leave()))
+        overdue = threading.Timer(deadline, lambda: late())
 
         def leave() -> None:
             worker.stop_now()
             worker._watch.notify()
+
+        def late() -> None:
+            failures.append(TimeoutError())
+            leave()
 
         def play() -> None:
             try:
@@ -211,7 +216,7 @@ def _die_before(number: int) -> None:
     for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "chmod"):
         setattr(os, name, mortal(getattr(os, name)))
     if durable._renameat2 is not None:
-        durable._renameat2 = mortal(durable._renameat2)
+        setattr(durable, "_renameat2", mortal(durable._renameat2))  # noqa: B010 - it is typed as C
 
 
 @pytest.fixture(params=["renameat2", "link and unlink"])

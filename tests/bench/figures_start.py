@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import peers
@@ -75,6 +76,10 @@ def _rows(title: str, bench: Bench, times: dict[str, list[float]]) -> list[Row]:
     return found
 
 
+def _is_told(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def _alternate(bench: Bench, probe: Path, begin: dict[str, Begin]) -> dict[str, list[float]]:
     """Take one of each in turn, with the floor among them; milliseconds."""
     out = bench.fresh()
@@ -86,7 +91,7 @@ def _alternate(bench: Bench, probe: Path, begin: dict[str, Begin]) -> dict[str, 
             told = out / f"{number}-{turn}"
             time.sleep(random.uniform(*GAP))  # jobs come when they come, not in step with us
             before = each(told)
-            until(lambda told=told: told.exists() and told.stat().st_size, 30, pause=0.001)
+            until(partial(_is_told, told), 30, pause=0.001)
             times[name].append((int(told.read_text()) - before) / 1e6)
     return times
 

@@ -71,7 +71,8 @@ def side(
         raise Unavailable(f"not over within {PATIENCE:g} s") from None
     if done.returncode != 0:
         raise Unavailable(f"failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def filled(root: Path, jobs: int, *, fsync: bool = True) -> Queue:

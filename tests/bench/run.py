@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import figures_idle
 import figures_put
@@ -143,7 +144,7 @@ def _measure(disk: Disk, sizes: Sizes, others: peers.Peers, names: list[str]) ->
                 yield from rows
 
 
-def _machine(arguments: argparse.Namespace) -> dict[str, object]:
+def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "size": arguments.size,
@@ -156,7 +157,7 @@ def _machine(arguments: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _headline(about: dict[str, object]) -> str:
+def _headline(about: dict[str, Any]) -> str:
     return (
         f"queuectl {about['queuectl']}, Python {about['python']}, Linux {about['kernel']}, "
         f"{about['processors']} processors, load {about['load']:.1f}, {about['date']}, "

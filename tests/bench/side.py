@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 COMMAND = ["/bin/true"]
@@ -58,7 +58,7 @@ class Files(Floor):
         super().__init__(root)
         for name in ("processing", "done", "logs"):
             os.mkdir(f"{root}/{name}")
-        self.left = iter(())
+        self.left: Iterator[int] = iter(())
 
     def put(self) -> None:
         self.number += 1
@@ -151,7 +151,7 @@ class SqliteTable:
 
 class Dirq:
     def __init__(self, root: str) -> None:
-        from dirq.QueueSimple import QueueSimple
+        from dirq.QueueSimple import QueueSimple  # type: ignore[import-not-found,unused-ignore]  # a peer that may be missing
 
         self.queue = QueueSimple(f"{root}/dirq")
 
@@ -171,7 +171,7 @@ class Dirq:
 
 class LiteQueue:
     def __init__(self, root: str) -> None:
-        from litequeue import LiteQueue as Queue
+        from litequeue import LiteQueue as Queue  # type: ignore[import-not-found,unused-ignore]  # a peer that may be missing
 
         self.queue = Queue(f"{root}/lite.db", timeout=60)
 
@@ -189,7 +189,7 @@ class PersistFile:
     shared = True
 
     def __init__(self, root: str) -> None:
-        import persistqueue
+        import persistqueue  # type: ignore[import-not-found,unused-ignore]  # a peer that may be missing
 
         self.empty = persistqueue.Empty
         self.queue = persistqueue.Queue(f"{root}/persist", tempdir=root)
@@ -209,7 +209,7 @@ class PersistFile:
 
 class PersistSqlite(PersistFile):
     def __init__(self, root: str) -> None:
-        import persistqueue
+        import persistqueue  # type: ignore[import-not-found,unused-ignore]  # a peer that may be missing
 
         self.empty = persistqueue.Empty
         self.queue = persistqueue.SQLiteAckQueue(
@@ -226,7 +226,7 @@ class Huey:
     def __init__(self, root: str, kind: str) -> None:
         import logging
 
-        import huey
+        import huey  # type: ignore[import-not-found,unused-ignore]  # a peer that may be missing
 
         logging.getLogger("huey").addHandler(logging.NullHandler())
         logging.getLogger("huey").propagate = False

@@ -349,7 +349,7 @@ def test_a_spool_that_a_detached_worker_works_on_is_whole(
     furnished: Queue, eventually: Callable[..., Any]
 ) -> None:
     job_id = furnished.enqueue("echo x")
-    worker = [PROGRAM, "--spool", furnished.path, "worker"]
+    worker: list[str | Path] = [PROGRAM, "--spool", furnished.path, "worker"]
     subprocess.run([*worker, "start", "--detach"], check=True, capture_output=True, umask=0o022)
     try:
         eventually(lambda: furnished.get(job_id).state == "completed")

@@ -59,7 +59,7 @@ def _leave_a_claim(root: Path) -> None:
     os.close(holder._lock)
 
 
-def _settle_with_the_next_claim(root: Path, ack: Callable[[str], None]) -> None:
+def _settle_with_the_next_claim(root: Path, ack: Callable[[str], object]) -> None:
     """As a slot does it: what a settle owes is committed with the claim that follows."""
     spool = open_spool(str(root), create=False)
     holder = Holder(spool)
@@ -164,7 +164,7 @@ def test_nor_does_a_second_cut_while_the_first_is_recovered(
     for first in sample(states(effects, model), max(4, MOST // 30)):
         first.build(bench.root)
         recovery = Effects(bench.root, memory / "no acks")
-        recovery.follow(transcript(lambda: recovered(bench.root) and None, memory / "log"))
+        recovery.follow(transcript(lambda: recovered(bench.root), memory / "log"))
         for second in sample(states(recovery, model), MOST // 10):
             second.build(bench.root)
             tried += 1

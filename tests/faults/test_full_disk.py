@@ -39,6 +39,14 @@ CHANGING = ("create", "write", "truncate", "rename", "link", "unlink", "mkdir", 
             "utimens")  # fmt: skip
 
 
+def _is_tried_again(process: WorkerProcess, name: str, times: int) -> None:
+    eventually(lambda: len(_pauses(process, name)) >= times, f"{name} is tried again")
+
+
+def _waits_long(process: WorkerProcess, name: str) -> None:
+    eventually(lambda: max(_pauses(process, name), default=0) > 1, f"{name} waits")
+
+
 def _pauses(process: WorkerProcess, about: str = "") -> list[float]:
     """How long it said, time after time, that it would wait before it tries again."""
     lines = [line for line in process.said.splitlines() if about in line]
@@ -79,7 +87,7 @@ def test_a_disk_that_fills_up_while_jobs_run_loses_none_and_reruns_none(
         disk.fill(what)
         bench.let_go()
         for name in names[:2]:
-            eventually(lambda n=name: len(_pauses(process, n)) >= 4, f"{name} is tried again")
+            _is_tried_again(process, name, 4)
         while_full, pauses = bench.ran, _pauses(process, names[0])
         disk.free()
         bench.is_over(*names)
@@ -244,7 +252,7 @@ def test_a_disk_that_refuses_every_change_and_then_none_loses_and_reruns_nothing
         disk.fail(rule(error, "", *CHANGING))
         bench.let_go()
         for name in ("a", "b"):
-            eventually(lambda n=name: len(_pauses(process, n)) >= 3, f"{name} is tried again")
+            _is_tried_again(process, name, 3)
         meanwhile = bench.ran
         disk.heal()
         bench.is_over(*names)
@@ -269,7 +277,7 @@ def test_a_worker_whose_disk_answers_eio_to_everything_does_not_spin_and_goes_on
         disk.fail(rule("EIO"))
         bench.let_go()
         for name in ("a", "b"):
-            eventually(lambda n=name: max(_pauses(process, n), default=0) > 1, f"{name} waits")
+            _waits_long(process, name)
         complaints, pauses = len(process.complaints), _pauses(process, "job a ")
         disk.heal()
         bench.is_over(*names)

@@ -278,10 +278,10 @@ def _settled(spool: Spool, dropped: dict[bytes, bytes]) -> tuple[Counter[str], l
                     kept[data] -= 1
     tally: Counter[str] = Counter(inputs=len(dropped), accepted=0, rejected=0)
     wrong = []
-    for number, (name, data) in enumerate(dropped.items()):
-        about = f"{name!r}: {data[:300]!r}"
+    for number, (file, data) in enumerate(dropped.items()):
+        about = f"{file!r}: {data[:300]!r}"
         job = _job(data)
-        if job is None or not is_id(job.id or os.fsdecode(name)[:-5]):
+        if job is None or not is_id(job.id or os.fsdecode(file)[:-5]):
             tally["rejected"] += 1
             wrong += [] if kept[data] else [f"not kept with its reason: {about}"]
             continue

@@ -63,6 +63,10 @@ def _enqueue_whoami(root: Path, who: str) -> str:
     return Queue(root).enqueue("echo $USER", id=who)
 
 
+def _enqueue_true(path: str, create: bool) -> str:
+    return Queue(path, create=create).enqueue("true")
+
+
 def _as_nobody(function: Callable[[], str]) -> str:
     """Call a function in a child that is nobody; return what it says, or its error."""
     for module in pkgutil.walk_packages(queuectl.__path__, "queuectl."):
@@ -112,7 +116,7 @@ def test_another_can_neither_read_nor_enqueue(shop: Queue) -> None:
     shop.enqueue("echo secret", id="mine")
 
     for create in (False, True):
-        said = _as_nobody(lambda create=create: Queue(shop.path, create=create).enqueue("true"))
+        said = _as_nobody(partial(_enqueue_true, shop.path, create=create))
         assert re.match(r"PermissionError|SpoolUnusable", said)
     listed = _as_nobody(lambda: str(os.listdir(shop.path)))
 
@@ -246,13 +250,14 @@ def test_a_log_that_cannot_be_opened_does_not_hold_up_the_other_jobs(
     shop: Queue, base: Path, kind: str
 ) -> None:
     path = Path(shop.path) / "logs" / "a.1.log"
-    make = {"link": lambda: path.symlink_to(base / "outside" / "keep"), "directory": path.mkdir,
+    make: dict[str, Callable[[], None]] = {
+            "link": lambda: path.symlink_to(base / "outside" / "keep"), "directory": path.mkdir,
             "pipe": lambda: os.mkfifo(path)}  # fmt: skip
     make[kind]()
     shop.enqueue("true", id="a", max_retries=0)
     shop.enqueue("true", id="b")
 
-    command = [PROGRAM, "--spool", shop.path, "worker", "start", "--drain"]
+    command: list[str | Path] = [PROGRAM, "--spool", shop.path, "worker", "start", "--drain"]
     subprocess.run(command, timeout=10, check=True, capture_output=True)  # killed if it stays
 
     assert shop.get("b").state == "completed"
@@ -307,8 +312,8 @@ def _hostile(queue: Queue) -> None:
             (root / path).write_text(f'{{"max_retries":0,{body}}}')
     for directory in DIRECTORIES:
         for ending in (".json", ".1.log", ".error", ".lock", ""):
-            path = bytes(root / directory) + b"/" + os.fsencode(name) + b"\xff\x9b31m"
-            Path(os.fsdecode(path) + ending).write_text("{}")
+            odd = bytes(root / directory) + b"/" + os.fsencode(name) + b"\xff\x9b31m"
+            Path(os.fsdecode(odd) + ending).write_text("{}")
     (root / "dead" / "why.json").write_text("no job")
     (root / "dead" / "why.error").write_text(HOSTILE)
     (root / "processing" / name).mkdir()

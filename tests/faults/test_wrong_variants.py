@@ -46,14 +46,15 @@ def _has_one_log(_: str) -> FileSystem:
     return FileSystem(has_one_log=True)
 
 
-NO_FILE_FSYNC = {"Disk._force": _nothing}
-NO_DIRECTORY_FSYNC = {"Disk.commit": _nothing}
-CONTENT_LATE = {"Disk.write": _write_only, "Disk.publish": _name_synced_before_content}
-SOURCE_FIRST = {"Disk.move": _source_first}
-TRUSTED_TOO_FAR = {"about": _has_one_log}
+Mistake = dict[str, Callable[..., object]]
+NO_FILE_FSYNC: Mistake = {"Disk._force": _nothing}
+NO_DIRECTORY_FSYNC: Mistake = {"Disk.commit": _nothing}
+CONTENT_LATE: Mistake = {"Disk.write": _write_only, "Disk.publish": _name_synced_before_content}
+SOURCE_FIRST: Mistake = {"Disk.move": _source_first}
+TRUSTED_TOO_FAR: Mistake = {"about": _has_one_log}
 JOURNALLED = ("ext4", "xfs", "btrfs")
 UNJOURNALLED = ("ext4 without a journal",)
-CASES = [
+CASES: list[tuple[str, Mistake, str, str]] = [
     *((kind, NO_FILE_FSYNC, "publish", "torn") for kind in JOURNALLED),
     # The name is there, but not the inode behind it: e2fsck removes the name.
     *((kind, NO_FILE_FSYNC, "publish", "new is absent") for kind in UNJOURNALLED),
@@ -72,7 +73,7 @@ CASES = [
     [pytest.param(*case, id=f"{case[0]}-{', '.join(case[1])}-{case[3]}") for case in CASES],
 )
 def test_a_mistake_with_fsync_is_caught_by_a_power_cut(
-    kind: str, mistake: dict[str, Callable[..., object]], operation: str, sign: str,
+    kind: str, mistake: Mistake, operation: str, sign: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     if missing := disks.why_not(kind):

@@ -76,8 +76,8 @@ class WorkerProcess:
         wait: bool = True,
     ) -> None:
         self.said_in = said
-        spool = ["--spool", root] if root else []
-        command = [*prefix, PROGRAM, *spool, "worker", "start", *options]
+        spool: list[str | Path] = ["--spool", root] if root else []
+        command: list[str | Path] = [*prefix, PROGRAM, *spool, "worker", "start", *options]
         with said.open("w") as file:
             self.process = subprocess.Popen(
                 command,

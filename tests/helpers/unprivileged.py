@@ -67,7 +67,7 @@ def why_not() -> str | None:
         return None
     if not (shutil.which("unshare") and shutil.which("setpriv")):
         return "unshare and setpriv are not installed (util-linux)"
-    command = [*_prefix(NOBODY), PROGRAM, "--version"]
+    command: list[str | Path] = [*_prefix(NOBODY), PROGRAM, "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
     return done.stderr.strip() or "it failed" if done.returncode else None
 

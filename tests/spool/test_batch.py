@@ -41,7 +41,7 @@ def test_each_job_of_a_batch_is_younger_than_the_one_before(
     now = 1_800_000_000.0 + tick * 2**-22  # the next five that a float can tell apart
     monkeypatch.setattr(clock, "now", lambda: now)
     ids = queue.enqueue_many({"command": "true"} for _ in range(50))
-    created = [queue.get(job_id).job.created_at for job_id in ids]
+    created = [str(queue.get(job_id).job.created_at) for job_id in ids]
     assert created == sorted(set(created))
 
 

@@ -218,5 +218,7 @@ def test_a_claim_that_is_released_goes_back_to_where_it_was(
     state: str,
 ) -> None:
     drop("a.json", state=state)
-    spool.claims.release(take("a.json", state))
+    claim = take("a.json", state)
+    assert claim
+    spool.claims.release(claim)
     assert stands() == [f"{state}/a.json"]

@@ -233,6 +233,11 @@ def test_a_retry_that_lost_its_race_says_so(
 ) -> None:
     path = drop("a.json", SPENT, state="dead")
     hold = spool.claims.hold
-    monkeypatch.setattr(spool.claims, "hold", lambda *args: path.unlink() or hold(*args))
+
+    def lose_the_race(*args: Any) -> Any:
+        path.unlink()
+        return hold(*args)
+
+    monkeypatch.setattr(spool.claims, "hold", lose_the_race)
     with pytest.raises(WrongState, match="just moved"):
         queue.retry("a")

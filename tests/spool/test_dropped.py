@@ -112,7 +112,7 @@ def test_a_file_of_a_stranger_is_not_run(
     drain(queue)
     (found,) = queue.list()
     assert found.state == "dead"
-    assert "4711" in found.problem
+    assert "4711" in str(found.problem)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_bad_file_never_takes_the_place_of_a_dead_job(
     drain(queue)
     assert "theirs" in (root / "dead" / "a.json").read_text()
     assert (root / "dead" / "a.2.json").read_text() == "[]"
-    assert "not a JSON object" in queue.get("a.2").problem
+    assert "not a JSON object" in str(queue.get("a.2").problem)
 
 
 def test_a_dropped_job_was_created_when_it_was_written(

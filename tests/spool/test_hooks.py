@@ -14,11 +14,12 @@ import pytest
 from queuectl import Queue
 from queuectl.process import survivors
 from queuectl.record.job import Attempt
-from queuectl.spool import integrity, reject
+from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
+from queuectl.spool.places import Ready
 from queuectl.spool.recovery import recover
+from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
-from queuectl.worker import intake
 from queuectl.worker.worker import Worker
 
 TELL = 'echo "$QUEUECTL_EVENT $QUEUECTL_JOB_ID" >> '
@@ -391,9 +392,9 @@ def test_hooks_of_a_worker_that_stops_now_are_run_by_the_next(
 
 
 def _claim(spool: Spool, holder: Holder, job_id: str) -> Any:
-    return spool.claims.take(
-        holder.name, "pending", f"{job_id}.json", spool.reader.look("pending", f"{job_id}.json")
-    )
+    sight = spool.reader.look("pending", f"{job_id}.json")
+    assert isinstance(sight, Ready)
+    return spool.claims.take(holder.name, "pending", f"{job_id}.json", sight)
 
 
 def test_a_job_that_its_worker_takes_to_the_grave_is_told_by_the_next(
@@ -518,15 +519,15 @@ def test_a_file_that_cannot_be_rejected_at_once_is_told_of_once(
     told: Any,
     markers: Any,
 ) -> None:
-    rejected, left = intake.reject, [3]
+    left = [3]
 
     def refuse(*args: Any, **options: Any) -> str | None:
         left[0] -= 1
         if left[0] > 0:
             raise OSError(28, "No space left on device")
-        return rejected(*args, **options)
+        return reject(*args, **options)
 
-    monkeypatch.setattr(intake, "reject", refuse)
+    monkeypatch.setattr("queuectl.worker.intake.reject", refuse)
     drop("broken.json", "{")
     drain(queue)
     assert told() == ["dead broken"]
@@ -540,7 +541,7 @@ def test_a_file_whose_reason_cannot_be_written_is_told_of_all_the_same(
     def refuse(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(reject, "write_reason", refuse)
+    monkeypatch.setattr("queuectl.spool.reject.write_reason", refuse)
     drop("broken.json", "{")
     drain(queue)
     assert told() == ["dead broken"]

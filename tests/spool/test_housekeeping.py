@@ -13,6 +13,7 @@ import pytest
 from queuectl import Queue, clock
 from queuectl.record.job import State
 from queuectl.spool.holder import Holder
+from queuectl.spool.places import Ready
 from queuectl.spool.spool import Spool
 from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker.hooks import Hooks
@@ -126,7 +127,9 @@ def test_the_jobs_of_a_dead_worker_are_run_by_the_next(
 ) -> None:
     queue.enqueue("true", id="a")
     holder = Holder(spool)
-    spool.claims.take(holder.name, "pending", "a.json", spool.reader.look("pending", "a.json"))
+    sight = spool.reader.look("pending", "a.json")
+    assert isinstance(sight, Ready)
+    spool.claims.take(holder.name, "pending", "a.json", sight)
     bury(holder)
     drain(queue)
     assert [entry.outcome for entry in queue.get("a").job.history] == ["lost", "ok"]

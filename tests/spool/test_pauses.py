@@ -43,7 +43,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
         when: Callable[..., bool] = lambda *_: True,
         after: bool = False,
     ) -> list[Any]:
-        call, refused = getattr(owner, name), []
+        call = getattr(owner, name)
+        refused: list[Any] = []
 
         def refusing(*args: Any, **options: Any) -> Any:
             if len(refused) < times and when(*args):

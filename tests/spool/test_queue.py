@@ -63,7 +63,7 @@ def test_other_keywords_are_kept(queue: Queue) -> None:
 
 
 def test_what_only_queuectl_writes_is_not_taken_from_outside(queue: Queue) -> None:
-    extra = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
+    extra: dict[str, Any] = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
     job = queue.get(queue.enqueue("true", **extra)).job
     assert (job.attempts, job.history) == (0, [])
 

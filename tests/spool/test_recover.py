@@ -130,6 +130,7 @@ def test_the_claims_of_a_living_holder_are_left_alone(
 ) -> None:
     drop("a.json")
     sight = spool.reader.look("pending", "a.json")
+    assert isinstance(sight, Ready)
     with Holder(spool) as holder:
         spool.claims.take(holder.name, "pending", "a.json", sight)
         assert _recover(spool) == []
@@ -152,7 +153,7 @@ def test_a_claimed_file_that_is_no_job_is_dead_with_the_reason(
     Path(orphan().path).write_text("[]")
     _recover(spool)
     assert (root / "dead" / "a.json").read_text() == "[]"
-    assert "not a JSON object" in queue.list("dead")[0].problem
+    assert "not a JSON object" in str(queue.list("dead")[0].problem)
 
 
 def test_recovery_never_overwrites_another_job(

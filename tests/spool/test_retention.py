@@ -13,6 +13,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.spool import retention
+from queuectl.spool.purge import purge
 from queuectl.spool.retention import Retention
 from queuectl.spool.spool import Spool
 from queuectl.worker import housekeeping
@@ -156,7 +157,7 @@ def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
     for number in range(6):
         finished(f"job-{number}", age=number, state="dead")
     monkeypatch.setattr(retention, "STEP", 1)
-    purge, chosen = retention.purge, []
+    chosen: list[Any] = []
 
     def interfere(_: Spool, places: Iterable[Any]) -> int:
         if not chosen:  # the look is over, and nothing was removed yet
@@ -167,7 +168,7 @@ def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
         chosen.append(1)
         return purge(spool, places)
 
-    monkeypatch.setattr(retention, "purge", interfere)
+    monkeypatch.setattr("queuectl.spool.retention.purge", interfere)
     spool.settings.current()
     queue.set_setting("keep_dead_count", "2")
     retain()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from queuectl import Queue
+from queuectl import Queue, clock
 from queuectl.view import health
 from queuectl.view.health import Limits, Snapshot, Space, judge
 from queuectl.view.status import WorkerStatus
@@ -112,7 +112,7 @@ def test_sizes_for_people(size: int, text: str) -> None:
 
 def make_old(queue: Queue, job_id: str, seconds: float) -> None:
     path = queue.spool.reader.find_exactly(job_id).path
-    then = health.clock.now() - seconds
+    then = clock.now() - seconds
     os.utime(path, (then, then))
 
 
@@ -135,7 +135,7 @@ class TestAge:
         assert found.next_run == pytest.approx(300, abs=5)
 
     def test_a_job_whose_time_has_come_is_due_since_then(self, queue: Queue) -> None:
-        stamp = health.clock.format_timestamp(health.clock.now() - 60)
+        stamp = clock.format_timestamp(clock.now() - 60)
         queue.enqueue("true", id="come", run_at=stamp)
         make_old(queue, "come", 1000)
         assert health.observe(queue.path).oldest_due == pytest.approx(60, abs=5)

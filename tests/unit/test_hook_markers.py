@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queuectl.record.encoding import encode
 from queuectl.record.job import Attempt, Job, Outcome, State, build
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
@@ -131,4 +132,4 @@ def test_no_value_is_one_that_a_program_cannot_be_given(text: str) -> None:
 @given(st.text(alphabet=st.characters(codec=None), max_size=40))  # half characters too
 def test_a_marker_comes_back_as_it_was_written_whatever_a_job_says(text: str) -> None:
     marker = hook_markers.of_reject("a", text, text)
-    assert msgspec.json.decode(hook_markers.encode(marker), type=Marker) == marker
+    assert msgspec.json.decode(encode(marker), type=Marker) == marker

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import (  # type: ignore[import-untyped]  # its types are a package apart
+    Draft202012Validator,
+    FormatChecker,
+)
 
 from queuectl.clock import parse_timestamp
 from queuectl.errors import InvalidInput, InvalidJob

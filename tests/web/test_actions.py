@@ -227,7 +227,9 @@ def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, cl
         elif chosen := re.search(r"<option selected>([^<]*)", field[0]):
             shown = chosen[1]
         else:
-            shown = html.unescape(re.search(r'value="([^"]*)"', field[0])[1])
+            value = re.search(r'value="([^"]*)"', field[0])
+            assert value, field[0]
+            shown = html.unescape(value[1])
         assert client.send_form(f"/settings/{info.name}", value=shown).status_code == 303
         assert queue.setting(info.name) == before
 

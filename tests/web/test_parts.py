@@ -59,7 +59,9 @@ def test_of_a_log_that_grows_faster_than_it_is_read_a_piece_is_left_out(tmp_path
     while more := reader.read():
         text += more
     said, _, shown = text.lstrip("\n").partition("\n")
-    left_out = int(re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)[1].replace(",", ""))
+    told = re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)
+    assert told, said
+    left_out = int(told[1].replace(",", ""))
     assert lines.endswith("\n" + shown)
     assert len("line 0\n") + left_out + len(shown) == len(lines)
     assert len(shown) <= logtext.CHUNK_BYTES
@@ -108,7 +110,7 @@ def test_bars_stay_within_the_box(most: int) -> None:
 @pytest.mark.parametrize("span", SPANS)
 def test_a_span_has_its_buckets_up_to_now(queue: Queue, span: str) -> None:
     seconds, width = SPANS[span]
-    series = Timeline(queue.spool).series(span)
+    series = Timeline(queue.spool.reader).series(span)
     assert len(series) == seconds // width
     assert series[-1].start <= clock.now() < series[-1].start + width
 
@@ -118,7 +120,7 @@ def test_the_timeline_reads_the_newest_first_and_the_rest_later(
 ) -> None:
     queue.enqueue_many([{"command": "true"} for _ in range(9)])
     drain(queue)
-    browser, timeline = Browser(queue.spool), Timeline(queue.spool)
+    browser, timeline = Browser(queue.spool.reader), Timeline(queue.spool.reader)
     browser.counts()
     assert timeline.note(browser.arrivals(), 5)
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 5

@@ -17,7 +17,7 @@ import stat
 import sys
 from typing import Any, NamedTuple
 
-import mfusepy
+import mfusepy  # type: ignore[import-untyped]  # it has no types
 
 _BLOCK = 4096
 

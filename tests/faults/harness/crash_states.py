@@ -20,7 +20,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from faults.harness.effects import Directory, Effects, File
 
@@ -187,7 +187,7 @@ def _walk(
             yield from _walk(node, reached, f"{prefix}{name}/")
 
 
-def _bounded_product(choices: list[range] | list[list[bytes]], lot: random.Random) -> Iterator:
+def _bounded_product(choices: list[range] | list[list[bytes]], lot: random.Random) -> Iterator[Any]:
     """Yield every combination, or where they are too many, so many that are drawn by lot."""
     if math.prod(map(len, choices)) <= MOST_OF_ONE_CRASH:
         yield from itertools.product(*choices)

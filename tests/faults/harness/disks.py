@@ -133,9 +133,14 @@ class LoopDisk:
 
 
 @contextlib.contextmanager
-def _served(image: Path, mount_point: Path) -> Iterator[Callable[[str], None]]:
+def _served(image: Path, mount_point: Path) -> Iterator[Callable[[str], object]]:
     """Serve a disk with a cache; give what turns its switch."""
-    command = [sys.executable, Path(__file__).with_name("cached_disk.py"), image, mount_point]
+    command: list[str | Path] = [
+        sys.executable,
+        Path(__file__).with_name("cached_disk.py"),
+        image,
+        mount_point,
+    ]
     server = subprocess.Popen(command)
     try:
         deadline = time.monotonic() + 20
@@ -143,7 +148,7 @@ def _served(image: Path, mount_point: Path) -> Iterator[Callable[[str], None]]:
             assert server.poll() is None, "cached_disk.py does not start"
             assert time.monotonic() < deadline, "cached_disk.py does not mount"
             time.sleep(0.005)
-        yield lambda order: (mount_point / "switch").write_text(order) and None
+        yield lambda order: (mount_point / "switch").write_text(order)
     finally:
         if os.path.ismount(mount_point):
             _run("fusermount3", "-u", "-z", mount_point)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import mfusepy
+import mfusepy  # type: ignore[import-untyped]  # it has no types
 
 
 class Rules:
@@ -110,7 +110,8 @@ class Passthrough:
         os.link(self._backing + source, self._backing + target)
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
-        os.utime(self._real("utimens", path), ns=times)
+        real = self._real("utimens", path)
+        os.utime(real, ns=times) if times else os.utime(real)
 
     def statfs(self, path: str) -> dict[str, int]:
         found = os.statvfs(self._real("statfs", path))

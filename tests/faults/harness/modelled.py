@@ -46,7 +46,8 @@ def step(**strategies: Any) -> Callable[[Callable[..., None]], Callable[..., Non
             ran[function.__name__] += 1
             function(*args, **values)
 
-        return rule(**strategies)(run)
+        made: Callable[..., None] = rule(**strategies)(run)  # type: ignore[no-untyped-call]  # Hypothesis has no type for a rule of many strategies
+        return made
 
     return decorate
 

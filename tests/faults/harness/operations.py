@@ -28,7 +28,7 @@ from queuectl.worker.hooks import Hooks
 from queuectl.worker.intake import Intake
 from queuectl.worker.slot import Slot, Workshop
 
-Ack = Callable[[str], None]
+Ack = Callable[[str], object]
 HALF = b'{"command": "echo half'
 
 BYSTANDERS = {"waits": "pending", "done": "completed", "gone": "dead", "fails": "failed"}
@@ -42,7 +42,7 @@ class Operation(NamedTuple):
     """
 
     name: str
-    act: Callable[[Path, Ack], None]
+    act: Callable[[Path, Ack], object]
     cut: Mapping[str, set[str]]
     acked: Mapping[str, set[str]]
     prepare: Callable[[Path], None] = lambda _: None
@@ -116,7 +116,7 @@ def _claim_it(root: Path, ack: Ack) -> None:
     ack("claimed")
 
 
-def claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], None]:
+def claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], object]:
     """Take the waiting job whose file has that name, and enter an outcome without a run."""
 
     def act(root: Path, ack: Ack) -> None:
@@ -156,7 +156,7 @@ def _cancel(root: Path, ack: Ack) -> None:
     ack(Queue(root).cancel("waits"))
 
 
-def _retry(tag: str) -> Callable[[Path, Ack], None]:
+def _retry(tag: str) -> Callable[[Path, Ack], object]:
     return lambda root, ack: ack(Queue(root).retry(tag))
 
 
@@ -260,7 +260,7 @@ class HooksNeverRun(Hooks):
 def _nothing() -> None: ...
 
 
-def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
+def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], object]:
     """Do what a slot does, in this thread; then the worker dies."""
 
     def act(root: Path, ack: Ack) -> None:
@@ -287,11 +287,11 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
     spool = _open(root)
     settings = spool.settings.current()
     holder = Holder(spool)
-    for tag, outcome, settles in (("happened", "ok", True), ("waits", "ok", False)):
+    for tag, settles in (("happened", True), ("waits", False)):
         if tag != "waits":
             publish(spool, job(tag, tag), unique=True)
         taken = claim(spool, holder.name, tag)
-        entry = Attempt(attempt=1, outcome=outcome, worker=taken.worker)
+        entry = Attempt(attempt=1, outcome="ok", worker=taken.worker)
         record, target = retry.next_record(
             taken.job, entry, settings.retry_policy, now=clock.now(), draw=0
         )
@@ -304,7 +304,7 @@ def _leave_hooks_of_the_dead(root: Path) -> None:
     os.close(holder._lock)
 
 
-def recover_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], None]:
+def recover_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], object]:
     """Recover the dead as a worker does; then that one dies."""
 
     def act(root: Path, ack: Ack) -> None:

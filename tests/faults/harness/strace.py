@@ -46,7 +46,7 @@ class End(NamedTuple):
     code: int
 
 
-def record(act: Callable[[], None], root: Path, log: Path) -> list[Call]:
+def record(act: Callable[[], object], root: Path, log: Path) -> list[Call]:
     """Run `act` whole and list its calls that touch something under `root`."""
     end = _run(act, ["-y", "-s", "64", "-o", str(log), "-e", f"trace={READING},{CHANGING}"])
     assert end == End(False, 0), f"the operation itself fails: {end}"
@@ -62,26 +62,26 @@ def record(act: Callable[[], None], root: Path, log: Path) -> list[Call]:
     return calls
 
 
-def transcript(act: Callable[[], None], log: Path) -> list[str]:
+def transcript(act: Callable[[], object], log: Path) -> list[str]:
     """Run `act` whole and return its calls that write or sync, all strings whole and as hex."""
     end = _run(act, ["-xx", "-s", str(1 << 22), "-o", str(log), "-e", f"trace={WRITING}"])
     assert end == End(False, 0), f"the operation itself fails: {end}"
     return log.read_text().splitlines()
 
 
-def run_with(act: Callable[[], None], call: Call, fault: str, log: Path) -> End:
+def run_with(act: Callable[[], object], call: Call, fault: str, log: Path) -> End:
     """Run `act` with one call broken: `fault` is "kill", or an errno's name for that call."""
     how = "signal=SIGKILL" if fault == "kill" else f"error={fault}"
     inject = f"inject={call.name}:{how}:when={call.nth}"
     return _run(act, ["-o", str(log), "-e", f"trace={call.name}", "-e", inject])
 
 
-def run_plain(act: Callable[[], None]) -> End:
+def run_plain(act: Callable[[], object]) -> End:
     """Run `act` in a child, unbroken."""
     return _run(act, None)
 
 
-def _run(act: Callable[[], None], options: list[str] | None) -> End:
+def _run(act: Callable[[], object], options: list[str] | None) -> End:
     sys.stdout.flush()
     child = os.fork()
     if not child:
@@ -102,7 +102,7 @@ def _run(act: Callable[[], None], options: list[str] | None) -> End:
     return End(code == -signal.SIGKILL, code)
 
 
-def _be_the_child(act: Callable[[], None], *, stop: bool) -> None:
+def _be_the_child(act: Callable[[], object], *, stop: bool) -> None:
     code = 0
     try:
         if stop:

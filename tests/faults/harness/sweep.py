@@ -15,7 +15,6 @@ from faults.harness.operations import BYSTANDERS, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
 from queuectl.spool.places import Unfit
-from queuectl.spool.reader import Reader
 from queuectl.spool.reject import reject
 from queuectl.spool.spool import open_spool
 
@@ -105,7 +104,7 @@ class Bench:
 
     def _act(self) -> None:
         acks = os.open(self._acks, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        self.operation.act(self.root, lambda text: os.write(acks, f"{text}\n".encode()) and None)
+        self.operation.act(self.root, lambda text: os.write(acks, f"{text}\n".encode()))
 
     def _place(self, template: Path) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
@@ -140,7 +139,7 @@ class Bench:
 def _reject_as_a_worker_would(root: Path) -> None:
     """Files in `pending/` that are no jobs are left to the workers' scan, not to recovery."""
     spool = open_spool(str(root), create=True)
-    for name in list(Reader.names(spool, "pending")):
+    for name in list(spool.reader.names("pending")):
         sight = spool.reader.look("pending", name)
         if isinstance(sight, Unfit):
             reject(spool, spool.layout.entry("pending", name), sight.reason)
