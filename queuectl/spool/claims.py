@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -126,11 +127,16 @@ class Claims:
     def _rename_into(self, worker: str, place: Place, attempt: int) -> _Taken | None:
         """Rename a job into a worker's directory, under an id that no other job has.
 
-        Returns None if the job is gone. The run files are those that others have of the same id.
+        Returns None if the job is gone. The run files are those of the same id, anybody's.
         """
         if not exists(place.path):  # true for all workers but one, at each job
             return None
-        job_id = self._id_beside_unclaimed(worker, place, attempt)
+
+        def rivals(job_id: str, claimants: str | None = None) -> Iterator[Place]:
+            yield from self._unclaimed_owners(job_id, place.state)
+            yield from self._reader.claims_of(job_id, claimants)
+
+        job_id = free_id(place.id, place.path, partial(rivals, claimants=worker))
         target = self._layout.claim(worker, job_id, attempt)
         try:
             changed = self._disk.take(place.path, target)
@@ -141,29 +147,14 @@ class Claims:
         # What others hold is looked at only now: before the rename, they could still have taken
         # another file under this id a moment later. Whoever sees the other's claim yields.
         while True:
-            theirs = [file for file in self._reader.claim_files(but=worker) if file[0].id == job_id]
-            claims = [other for other, ending in theirs if ending == "json"]
+            files = [file for file in self._reader.claim_files() if file[0].id == job_id]
+            claims = [other for other, ending in files if ending == "json"]
             if not any(_others(claims, target)):
-                runs = [other.path for other, ending in theirs if ending == "run"]
+                runs = [other.path for other, ending in files if ending == "run"]
                 return _Taken(job_id, target, changed, runs)
-            job_id = free_id(
-                place.id,
-                target,
-                lambda i: [*self._unclaimed_owners(i, place.state), *self._reader.claims_of(i)],
-            )
+            job_id = free_id(place.id, target, rivals)
             target, before = self._layout.claim(worker, job_id, attempt), target
             changed += self._disk.take(before, target)
-
-    def _id_beside_unclaimed(self, worker: str, place: Place, attempt: int) -> str:
-        """Choose the id for a claim that neither an unclaimed job nor our own claims have."""
-
-        def rivals(job_id: str) -> Iterator[Place]:
-            yield from self._unclaimed_owners(job_id, place.state)
-            path = self._layout.claim(worker, job_id, attempt)
-            if exists(path):
-                yield Place("processing", job_id, path)
-
-        return free_id(place.id, place.path, rivals)
 
     def _unclaimed_owners(self, job_id: str, origin: State) -> Iterator[Place]:
         """List the unclaimed jobs that own an id which a job from state `origin` asks for.

@@ -69,13 +69,9 @@ class Reader:
         """List the run files. One without its job is left of a command whose job was moved."""
         return (place for place, ending in self.claim_files(worker) if ending == "run")
 
-    def claim_files(
-        self, worker: str | None = None, *, but: str | None = None
-    ) -> Iterator[tuple[ClaimedPlace, str]]:
-        """List the files of one holder's claims, or of all holders but one, with their endings."""
+    def claim_files(self, worker: str | None = None) -> Iterator[tuple[ClaimedPlace, str]]:
+        """List the files of one holder's claims, or of all holders, with their endings."""
         for name in [worker] if worker else self.claimants():
-            if name == but:
-                continue
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 for file in os.listdir(self.layout.claims(name)):
                     if parts := layout.parse_claim(file):

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+from queuectl.disk.reading import exists
 from queuectl.errors import StillRuns
 from queuectl.process.waiting import StopReason, StopSwitch
 from queuectl.spool.places import Claim, ClaimedPlace
@@ -17,21 +18,25 @@ class InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Claim, StopSwitch]] = {}
-        self._claiming: dict[int, str] = {}
+        self._claiming = 0
 
     @contextlib.contextmanager
-    def claiming(self, slot: int, job_id: str) -> Iterator[None]:
-        """Note that a slot is about to claim a job. Raises StillRuns if another slot has it."""
+    def claiming(self, job_id: str) -> Iterator[None]:
+        """Note that a slot is about to claim a job.
+
+        Raises StillRuns while a slot runs a job of this id whose claim was moved away by hand: the
+        file that waits now is the job itself. While the claim is there, the file is another job.
+        """
         with self._lock:
-            ours = {*self._claiming.values(), *(claim.id for claim, _ in self._running.values())}
-            self._claiming[slot] = job_id
+            self._claiming += 1
+            ours = [claim.path for claim, _ in self._running.values() if claim.id == job_id]
         try:
-            if job_id in ours:
+            if not all(map(exists, ours)):
                 raise StillRuns(f"job {job_id} still runs")
             yield
         finally:
             with self._lock:
-                del self._claiming[slot]
+                self._claiming -= 1
 
     def start(self, slot: int, claim: Claim, switch: StopSwitch) -> None:
         """Note that a slot is about to run a claim; `switch` ends its command."""

@@ -144,7 +144,7 @@ class Slot:
         """
         owed = settled.owed if settled else []
         try:
-            with self._shared.in_hand.claiming(self.number, seen.id):
+            with self._shared.in_hand.claiming(seen.id):
                 claim = self._spool.claims.take(self._shared.worker, state, name, seen, owed)
                 if claim and not claim.job.is_due(clock.now()):  # put off since it was read
                     self._spool.claims.release(claim)

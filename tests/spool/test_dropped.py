@@ -234,3 +234,22 @@ def test_what_a_submitter_added_is_there_in_the_end_and_can_be_shown(
 
 def _as_written(text: str) -> Any:
     return json.loads(text, parse_float=str, parse_int=str)
+
+
+def test_an_id_that_is_dropped_twice_runs_twice_at_once_in_one_worker(
+    queue: Queue, root: Path, drop: Callable[..., Path], work: Callable[..., Any],
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    meet = f"touch {root}/$QUEUECTL_JOB_ID; while [ ! -e {root}/go ]; do sleep 0.01; done"
+    job = json.dumps({"command": meet})
+
+    def drop_both(worker: Any) -> None:
+        drop("a.json", job)
+        eventually((root / "a").exists)
+        drop("a.json", job)
+        eventually((root / "a.2").exists)
+        (root / "go").touch()
+        queue.wait(["a", "a.2"], timeout=20)
+        worker.stop()
+
+    assert work(queue, drop_both, slots=2).tally.ok == 2
