@@ -1,4 +1,4 @@
-"""What tells this machine, and this boot of it, from others."""
+"""The identity of this machine and of its current boot."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def _check(job: JobFields) -> None:
             raise InvalidJob(f"{field} must not contain a NUL character", field=field)
     for key, value in (job.env or {}).items():
         if not key or "=" in key or "\0" in key:
-            problem = f"env: {shown(key)} cannot be the name of a variable"
+            problem = f"env: {shown(key)} cannot be the name of an environment variable"
             raise InvalidJob(problem, field="env")
         if "\0" in value:
             problem = f"env: the value of {shown(key)} must not contain a NUL character"

@@ -33,7 +33,7 @@ promtool_needed = pytest.mark.skipif(not shutil.which("promtool"), reason="needs
 
 
 def values(text: str) -> dict[str, float]:
-    """Read samples: their names, and what tells them apart but the spool, with their values."""
+    """Read samples: their names with all labels except the spool, and their values."""
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -352,7 +352,7 @@ class TestWorker:
         second = fetch()
         eventually(lambda: values(second())["queuectl_recovered_jobs_total"] == 1)
 
-    def test_a_spool_that_cannot_be_read_is_told(
+    def test_a_spool_that_cannot_be_read_is_reported(
         self,
         settings: Configure,
         spool: Spool,
@@ -480,8 +480,8 @@ class TestShipped:
 
     def test_every_metric_is_in_the_documentation_and_no_other(self, all_names: set[str]) -> None:
         page = (HOW_TO / "monitor-with-prometheus.md").read_text()
-        told = {name for name in names_in(page) if f"`{name}" in page}
-        assert told == all_names
+        named = {name for name in names_in(page) if f"`{name}" in page}
+        assert named == all_names
 
     def test_the_rules_ask_for_metrics_that_are_there(self, all_names: set[str]) -> None:
         assert names_in((HOW_TO / "alert-rules.yml").read_text()) <= all_names

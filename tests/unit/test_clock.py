@@ -44,7 +44,7 @@ def test_a_timestamp_is_read(text: str, seconds: float) -> None:
         "1790000000",
     ],
 )
-def test_what_is_no_timestamp_is_refused(text: str) -> None:
+def test_any_other_text_is_not_a_timestamp(text: str) -> None:
     with pytest.raises(InvalidInput, match="RFC 3339"):
         clock.parse_timestamp(text)
 
@@ -82,7 +82,7 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1", "1 h", "1y", "h1", "1h30", "1e3", "inf", "٣"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_any_other_text_is_not_a_duration(text: str) -> None:
     with pytest.raises(InvalidInput, match="duration"):
         clock.parse_duration(text)
 
@@ -121,6 +121,6 @@ def test_a_time_of_day_is_its_next_occurrence(minutes: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "25:00", "12:60", "noon", "2026-02-30", "8"])
-def test_what_is_no_moment_is_refused(text: str) -> None:
+def test_any_other_text_is_not_a_time(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not a time"):
         clock.parse_moment(text)
