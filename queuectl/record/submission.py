@@ -16,6 +16,7 @@ import msgspec
 from queuectl.clock import LONGEST_DURATION, format_timestamp
 from queuectl.errors import InvalidInput, InvalidJob, NotJson
 from queuectl.record.job import FIELDS, SUBMITTER_FIELDS, Job, build, decode
+from queuectl.record.wording import json_problem
 
 NOTHING_READ = "nothing to enqueue: the input is empty"
 
@@ -97,5 +98,6 @@ def _array(
     advance(len(rest))
     try:
         return [bytes(item) for item in msgspec.json.decode(first + rest, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidJob("not a JSON array; nothing is enqueued") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        problem = json_problem(error)
+        raise InvalidJob(f"not a JSON array: {problem}; nothing is enqueued") from None

@@ -10,7 +10,7 @@ from queuectl.disk.durable import Disk
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record.settings import FORMAT, Settings, check, setting_named
-from queuectl.record.wording import shown
+from queuectl.record.wording import shown, toml_problem
 from queuectl.spool.layout import Layout
 
 MAX_BYTES = 1 << 20
@@ -47,7 +47,7 @@ class SettingsFile:
         try:
             values = tomllib.loads(self._text())
         except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: huge integers
-            raise InvalidSetting(f"{self._layout.settings}: {error}") from None
+            raise InvalidSetting(f"{self._layout.settings}: {toml_problem(error)}") from None
         stated = values.pop("format", FORMAT)
         if not isinstance(stated, int) or stated > FORMAT:
             raise SpoolUnusable(
@@ -82,7 +82,8 @@ class SettingsFile:
             try:
                 document = tomlkit.parse(self._text())
             except (ValueError, RecursionError) as error:
-                raise InvalidSetting(f"{self._layout.settings}: {error}") from None
+                problem = toml_problem(error)
+                raise InvalidSetting(f"{self._layout.settings}: {problem}") from None
             if value is None:
                 document.pop(key, None)
             else:
@@ -99,7 +100,8 @@ class SettingsFile:
         except OSError as error:
             raise InvalidSetting(f"{self._layout.settings}: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise InvalidSetting(f"{self._layout.settings}: not UTF-8: {error.reason}") from None
+            problem = f"not UTF-8 at byte {error.start}"
+            raise InvalidSetting(f"{self._layout.settings}: {problem}") from None
 
 
 def _parse(text: str) -> Any:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 from queuectl import clock
+from queuectl.disk.reading import DirectoryStamp, directory_stamp
 from queuectl.record.job import State
 from queuectl.spool.spool import Spool
 from queuectl.worker.intake import Intake
 
 LONGEST_INTERVAL = 60.0
 """Seconds between scans under a watch, where a directory takes long to list."""
-MTIME_TICK = 0.1
-"""Seconds: within a tick of the file system's clock a change may leave the mtime as it was."""
 SHARE = 20
 """A directory that takes long to list is listed for a twentieth of the time."""
 
@@ -32,7 +30,7 @@ class Scanner:
         self._spool: Spool = intake.spool
         self._overflowed = overflowed
         self._closing = closing
-        self._mtimes: dict[State, int] = {}
+        self._stamps: dict[State, DirectoryStamp] = {}
         self._next_scan: dict[State, float] = {}
         self._next_full_scan = 0.0
 
@@ -54,20 +52,19 @@ class Scanner:
 
         With `full` at all of them, also those that are known. Raises OSError, QueuectlError.
         """
-        before, started = clock.now(), clock.monotonic()
+        started = clock.monotonic()
         if watched and not full and started < self._next_scan.get(state, 0.0):
             return
-        mtime = os.stat(self._spool.layout.states[state]).st_mtime_ns
-        if self._mtimes.get(state) == mtime and not full:
+        stamp = directory_stamp(self._spool.layout.states[state])  # before the directory is listed
+        if stamp.confirms(self._stamps.get(state)) and not full:
             return
-        settled_down = mtime / 1e9 < before - MTIME_TICK
         if state == "pending":  # not failed/: a drain would wait for a retry that is over
             for _ in self._intake.read_ahead():
                 full = False  # what has just been read need not be read again
                 if self._closing.is_set():
                     return
-        if self._look_at_each(state, full) and settled_down:
-            self._mtimes[state] = mtime
+        if self._look_at_each(state, full):
+            self._stamps[state] = stamp
         self._next_scan[state] = min(_in_proportion(started), clock.monotonic() + LONGEST_INTERVAL)
 
     def _look_at_each(self, state: State, full: bool) -> bool:
