@@ -508,7 +508,7 @@ class TestLeaving:
         self.assert_as_it_was(before, queuectl)
 
     def test_by_a_mistake_of_ours(self, before: Screen, queuectl: Queuectl) -> None:
-        wrong = "import queuectl.cli.top_screen as s; s._tabs = None"
+        wrong = "import queuectl.cli.top.screen as s; s._tabs = None"
         start = f"import sys; {wrong}; from queuectl.cli import run; sys.exit(run(['top']))"
         python = queuectl.program.with_name("python")
         before.run(f"{python} -c {shlex.quote(start)}; echo left with $?")
