@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 
@@ -16,8 +15,6 @@ from queuectl.spool.claims import Claims
 from queuectl.spool.layout import Layout
 from queuectl.spool.reader import Reader
 from queuectl.spool.settings_file import SettingsFile
-
-log = logging.getLogger(__name__)
 
 
 class Spool:
@@ -61,7 +58,9 @@ class Spool:
         try:
             self.settings.current()
         except (OSError, QueuectlError) as error:
-            log.error("keeping the last valid settings: %s", error)
+            import logging  # here: it takes 2 ms to import, and an enqueue logs nothing
+
+            logging.getLogger(__name__).error("keeping the last valid settings: %s", error)
         self.disk.sync = self.settings.last_good.fsync
 
     def check_private(self, *, allow_shared: bool) -> None:
