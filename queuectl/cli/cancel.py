@@ -1,4 +1,4 @@
-"""`queuectl cancel`: end jobs that wait or run."""
+"""`queuectl cancel`: cancel jobs that are waiting or running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cancel(
 ) -> None:
     """Cancel jobs that are waiting or running.
 
-    A waiting job is dead at once. A running job is killed by its worker.
+    A waiting job goes to dead/ at once. A running job is killed by its worker.
 
     \b
     Examples:

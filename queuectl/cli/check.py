@@ -20,7 +20,7 @@ def check(
     as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Check the spool for damage, and repair it.
+    """Check the spool for damage; with --repair, fix it.
 
     Finds jobs in two states, unreadable records, leftovers of dead workers, stray files and
     wrong file modes. Workers can run at the same time. Exit status: 0 if there is no damage or

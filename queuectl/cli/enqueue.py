@@ -52,7 +52,7 @@ DelayOption = Annotated[
 RunAtOption = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Time to run the job at: RFC 3339, '2026-11-24 08:00' or 08:00."
+        metavar="TIME", help="Earliest time to run the job: RFC 3339, '2026-11-24 08:00' or 08:00."
     ),
 ]
 MaxRetriesOption = Annotated[
@@ -60,7 +60,9 @@ MaxRetriesOption = Annotated[
 ]
 TimeoutOption = Annotated[
     str | None,
-    typer.Option(metavar="DURATION", help="Time limit for an attempt, which is then killed."),
+    typer.Option(
+        metavar="DURATION", help="Time limit for each attempt; one that runs longer is killed."
+    ),
 ]
 CwdOption = Annotated[
     str | None,

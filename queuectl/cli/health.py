@@ -40,7 +40,7 @@ def health(
     as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Check whether the queue is healthy, and print why if it is not.
+    """Check whether the queue is healthy; if not, print why.
 
     Unhealthy means: jobs are due and no worker is running; a job has been due for longer than
     --max-age; more than --max-dead jobs are dead; less than --min-free of the disk is free, in

@@ -1,4 +1,4 @@
-"""`queuectl list`: many jobs, a line each."""
+"""`queuectl list`: a table of jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_(
     as_json: app.JsonOption = False,
     spool: app.SpoolOption = None,
 ) -> None:
-    """List jobs, newest first.
+    """List jobs by state, newest first.
 
     Running jobs come first, then waiting jobs, then jobs that have ended.
 

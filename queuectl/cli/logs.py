@@ -1,4 +1,4 @@
-"""`queuectl logs`: the output of a job."""
+"""`queuectl logs`: the output of a job's attempts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def logs(
 ) -> None:
     """Print a job's output.
 
-    Without `--attempt`, this is the output of the newest attempt. With `--follow`, the command
+    Without `--attempt`, this is the output of the newest attempt. With `--follow`, queuectl
     waits for a job that has not started, and continues from one attempt to the next.
 
     \b

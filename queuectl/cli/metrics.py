@@ -1,4 +1,4 @@
-"""`queuectl metrics`: the numbers of the queue, for Prometheus."""
+"""`queuectl metrics`: metrics of the queue for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ MISSING = (
 
 OutputOption = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="FILE", help="File to write, in a single step."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="File to write; it is replaced in one step."
+    ),
 ]
 
 

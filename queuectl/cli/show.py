@@ -1,4 +1,4 @@
-"""`queuectl show`: one job, with all that is known of it."""
+"""`queuectl show`: one job in detail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`queuectl status`: the whole queue in numbers."""
+"""`queuectl status`: the number of jobs and workers."""
 
 from __future__ import annotations
 

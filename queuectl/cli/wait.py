@@ -1,4 +1,4 @@
-"""`queuectl wait`: until jobs have ended."""
+"""`queuectl wait`: wait until jobs have ended."""
 
 from __future__ import annotations
 

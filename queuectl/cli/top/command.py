@@ -1,4 +1,4 @@
-"""The command `queuectl top`: look at the spool, draw, and act on keys, again and again."""
+"""The command `queuectl top`: its loop, which looks at the spool, draws and acts on keys."""
 
 from __future__ import annotations
 

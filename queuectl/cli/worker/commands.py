@@ -166,8 +166,8 @@ UserOption = Annotated[
 def unit(user: UserOption = False) -> None:
     """Print a systemd unit file that runs a worker.
 
-    The unit starts the queuectl that printed it. Without `--user` it is for a system service
-    with a user and a spool of its own, which the file names.
+    The unit starts the queuectl that printed it. Without `--user` it is for a system service:
+    check the user and the spool in the file before you start it.
 
     \b
     Examples:
