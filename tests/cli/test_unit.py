@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from helpers.commands import Queuectl, Spool
 
 from queuectl.cli.worker.unit import quoted
 
@@ -15,32 +17,34 @@ KINDS = pytest.mark.parametrize("options", [(), ("--user",)], ids=["system", "us
 
 
 @KINDS
-def test_it_starts_the_queuectl_that_printed_it(queuectl, options):
+def test_it_starts_the_queuectl_that_printed_it(
+    queuectl: Queuectl, options: tuple[str, ...]
+) -> None:
     text = queuectl("worker", "unit", *options).out
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     assert command.startswith(f"{queuectl.program} worker start --count ")
 
 
-def test_the_system_unit_has_a_user_and_a_spool_of_its_own(queuectl):
+def test_the_system_unit_has_a_user_and_a_spool_of_its_own(queuectl: Queuectl) -> None:
     text = queuectl("worker", "unit").out
     assert "\nUser=queue\n" in text
     assert "\nEnvironment=QUEUECTL_SPOOL=/var/lib/queuectl\n" in text
     assert "WantedBy=multi-user.target" in text
 
 
-def test_the_unit_of_a_user_has_the_spool_of_the_user(queuectl):
+def test_the_unit_of_a_user_has_the_spool_of_the_user(queuectl: Queuectl) -> None:
     text = queuectl("worker", "unit", "--user").out
     assert "QUEUECTL_SPOOL" not in text
     assert "\nUser=" not in text
     assert "WantedBy=default.target" in text
 
 
-def test_it_makes_no_spool(queuectl, spool):
+def test_it_makes_no_spool(queuectl: Queuectl, spool: Spool) -> None:
     queuectl("worker", "unit")
     assert not spool.root.exists()
 
 
-def test_as_a_module_it_starts_the_module(queuectl):
+def test_as_a_module_it_starts_the_module(queuectl: Queuectl) -> None:
     words = [sys.executable, "-m", "queuectl", "worker", "unit"]
     done = subprocess.run(
         words, capture_output=True, text=True, env=queuectl.environment, check=True, timeout=60
@@ -49,7 +53,7 @@ def test_as_a_module_it_starts_the_module(queuectl):
 
 
 @KINDS
-def test_systemd_takes_it(queuectl, tmp_path, options):
+def test_systemd_takes_it(queuectl: Queuectl, tmp_path: Path, options: tuple[str, ...]) -> None:
     verify = shutil.which("systemd-analyze")
     if not verify:
         pytest.skip("needs systemd-analyze")
@@ -71,5 +75,5 @@ def test_systemd_takes_it(queuectl, tmp_path, options):
         ('/home/"a"/queuectl', '"/home/\\"a\\"/queuectl"'),
     ],
 )
-def test_a_path_is_quoted_as_systemd_reads_it(word, expected):
+def test_a_path_is_quoted_as_systemd_reads_it(word: str, expected: str) -> None:
     assert quoted(word) == expected
