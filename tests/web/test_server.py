@@ -220,7 +220,8 @@ def test_without_its_extra_one_line_says_what_to_install(root: Path, tmp_path: P
     done = run(root, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     assert done.returncode == 1
     assert done.stderr == (
-        "queuectl: error: the web page needs its extra: pip install 'queuectl-spool[web]'\n"
+        "queuectl: error: the web page needs packages that are not installed: "
+        "in a clone of queuectl, run `pip install '.[web]'`\n"
     )
 
 
