@@ -117,10 +117,7 @@ def enqueue(
     }
     given = {name: value for name, value in fields.items() if value is not None}
     words, program = job or [], context.meta.get("program")
-    many = words == ["-"] and program is None
-    if many and "id" in given:
-        raise InvalidInput("--id is for one job: with -, give each job its own id")
-    record = None if many else _record(words, program, given)
+    record = _record(words, program, given)
     queue = app.open_queue(context, spool, create=True)
     if record is None:
         ids = _enqueue_stdin(queue, given)
@@ -143,14 +140,18 @@ def _start(delay: str | None, run_at: str | None) -> str | None:
     return None if run_at is None else clock.format_timestamp(clock.parse_moment(run_at))
 
 
-def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) -> Job:
-    """Return the job that the command line describes. Raises InvalidInput."""
+def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) -> Job | None:
+    """Return the job that the command line describes; None for `-`. Raises InvalidInput."""
     if program is not None:
         if words or not program:
             raise InvalidInput("write a program and its arguments after --, and nothing before it")
         return build({"command": program, "cwd": os.getcwd(), **given})
     if not words:
         raise InvalidInput("nothing to enqueue: give a command, JSON, or - for stdin")
+    if words == ["-"]:
+        if "id" in given:
+            raise InvalidInput("--id is for one job: with -, give each job its own id")
+        return None
     if len(words) > 1:
         raise InvalidInput(
             "more than one argument: put quotes around a shell command, "
@@ -175,7 +176,8 @@ def _warn_of_typos(job: Job) -> None:
 
     for key in job.raw:
         if key not in FIELDS and (near := get_close_matches(key, FIELDS, n=1, cutoff=0.8)):
-            note(printable(f"unknown field {key!r} has no effect: did you mean {near[0]!r}?"))
+            hint = f"unknown field {key!r} is kept but has no effect: did you mean {near[0]!r}?"
+            note(printable(hint))
 
 
 def _with(job: Job, given: dict[str, Any]) -> Job:
