@@ -23,8 +23,8 @@ def read_jobs(
 ) -> Iterator[Job]:
     """Read jobs: one JSON object a line, one JSON array, or one object over many lines.
 
-    `lines` keep their line ends. `advance(n)` is called after each n bytes. Empty input is no job.
-    Raises InvalidJob, which names the line, or the item of the array.
+    `lines` keep their line ends. `advance(n)` is called after each n bytes. Empty input gives no
+    jobs. Raises InvalidJob, which names the line, or the item of the array.
     """
     numbered = enumerate(lines, 1)
     number, first = next(((n, line) for n, line in numbered if line.strip()), (0, b""))

@@ -191,7 +191,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
         (("--public-url", "https://[bad"), 2, "https://queue"),
         (("--public-url", "https://queue.example.org:x"), 2, "https://queue"),
         (("--public-url", "https://me:secret@queue.example.org"), 2, "https://queue"),
-        (("--public-url", "https://example.org/queue"), 2, "nothing after it"),
+        (("--public-url", "https://example.org/queue"), 2, "without a path"),
         (("--host", ""), 2, "no address of this machine"),
         (("--host", "192.0.2.1"), 1, "cannot listen"),
         (("--spool", "/etc"), 1, "not a spool"),
