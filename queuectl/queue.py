@@ -44,8 +44,8 @@ from queuectl.view.status import (
 )
 
 if TYPE_CHECKING:
-    from queuectl.spool.integrity import Finding
-    from queuectl.spool.watch import Watch
+    from queuectl.spool.integrity import Finding as Finding
+    from queuectl.spool.watch import Watch as Watch
     from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")

@@ -1,10 +1,10 @@
-"""The command line: thin faces over the Python API, one file a noun."""
+"""The command line, over the Python API: one file for each command or group of commands."""
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # for the imports: none of it is garbage, and to look costs a tenth of an enqueue
+gc.disable()  # during the imports: they make no garbage, and looking costs a tenth of an enqueue
 
 import os
 import sys
@@ -19,12 +19,12 @@ gc.enable()
 
 
 def main() -> None:
-    """Run the command line; every failure ends as one line on stderr and an exit code."""
+    """Run the command line. Every failure ends with one line on stderr and an exit code."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; return its exit code."""
+    """Run one command and return its exit code."""
     try:
         code = typer.main.get_command(app.app).main(
             arguments, prog_name="queuectl", standalone_mode=False
@@ -34,13 +34,13 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # wrong usage
         message = error.format_message()
-        if message.startswith("Usage:"):  # a group without a command: its help
+        if message.startswith("Usage:"):  # a group without a command prints its help
             print(message, file=sys.stderr)
             return error.exit_code
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "queuectl"
         return _fail(f"{message} (see: {command} --help)", error.exit_code)
-    except BrokenPipeError:  # `queuectl list | head`: the reader has seen enough
+    except BrokenPipeError:  # `queuectl list | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (KeyboardInterrupt, typer.Abort):
@@ -52,8 +52,8 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise
         return _fail(
-            f"unexpected {type(error).__name__}: {error}; this is a bug: please report it with "
-            "the output of the same command under QUEUECTL_DEBUG=1",
+            f"unexpected {type(error).__name__}: {error}; this is a bug. Please report it "
+            "with the output of the same command run with QUEUECTL_DEBUG=1",
             1,
         )
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""The root of the command line, and what all commands share."""
+"""The root of the command line, and the options that commands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.queue import Queue
+from queuectl.queue import Queue, default_path
 from queuectl.record.job import STATES, State
 from queuectl.version import __version__
 
@@ -20,7 +20,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def complete_job(context: typer.Context, incomplete: str) -> Iterator[str]:
-    """Complete a job's id."""
+    """Complete the id of a job."""
     try:
         for status in open_queue(context, context.params.get("spool")).list():
             if status.id.startswith(incomplete):
@@ -34,49 +34,49 @@ SpoolOption = Annotated[
     typer.Option(
         "--spool",
         metavar="DIR",
-        help="The spool directory [default: $QUEUECTL_SPOOL, else ~/.local/state/queuectl].",
+        help="Spool directory [default: $QUEUECTL_SPOOL, or ~/.local/state/queuectl].",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JobArgument = Annotated[
     str,
     typer.Argument(
-        metavar="ID", autocompletion=complete_job, help="A job's id, or a unique prefix."
+        metavar="ID", autocompletion=complete_job, help="Job id, or a unique prefix of one."
     ),
 ]
 JobsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID...", autocompletion=complete_job, help="Job ids, or unique prefixes."
+        metavar="ID...", autocompletion=complete_job, help="Job ids, or unique prefixes of them."
     ),
 ]
 
 
 COMMANDS = {
     "enqueue": "enqueue:enqueue",
-    "worker": "worker:app",
-    "status": "jobs:status",
-    "list": "jobs:list_",
-    "show": "jobs:show",
-    "logs": "jobs:logs",
-    "cancel": "jobs:cancel",
-    "wait": "jobs:wait",
+    "worker": "worker.commands:app",
+    "status": "status:status",
+    "list": "list:list_",
+    "show": "show:show",
+    "logs": "logs:logs",
+    "cancel": "cancel:cancel",
+    "wait": "wait:wait",
     "dlq": "dlq:app",
     "config": "config:app",
-    "purge": "jobs:purge",
+    "purge": "purge:purge",
     "check": "check:check",
     "health": "health:health",
     "metrics": "metrics:metrics",
-    "top": "top:top",
+    "top": "top.command:top",
     "web": "web:web",
 }
-"""Where each command, or group of commands, is to be found: module:name."""
+"""Where each command, or group of commands, is defined: module:name."""
 
 
 class LazyGroup(TyperGroup):
-    """Imports a command, and makes its parser, only when it is asked for.
+    """A group that imports a command, and makes its parser, only when the command is used.
 
-    To make all of them costs 20 ms at every start, a third of what importing typer does.
+    Making all of them would cost 20 ms at every start, a third of what importing typer costs.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -84,11 +84,11 @@ class LazyGroup(TyperGroup):
         self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # for "did you mean"
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
-        """Name the commands, in the order in which help lists them."""
+        """Return the names of the commands, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
-        """Return a command; None if there is none of that name."""
+        """Return a command, or None if no command has that name."""
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name].split(":")
@@ -110,7 +110,7 @@ app = typer.Typer(
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002 - typer's word
-    """Make a group of commands about one noun."""
+    """Make a group of commands."""
     return typer.Typer(
         help=help,
         no_args_is_help=True,
@@ -133,41 +133,46 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """A background job queue that is nothing but a directory.
+    """Run background jobs from a queue that is nothing but a directory.
 
-    A job is a JSON file; the directory it stands in is its state: pending/, processing/,
-    failed/, done/, dead/. `ls` and `cat` show everything, and any program enqueues by putting
-    a file into pending/.
+    A job is a JSON file, and its state is the directory it is in: pending/, processing/,
+    failed/, done/ or dead/. `ls` and `cat` show everything, and any program can enqueue a job
+    by putting a file into pending/.
 
     \b
     Examples:
       queuectl enqueue 'echo hello'       enqueue a shell command
-      queuectl worker start               run jobs, until Ctrl-C
-      queuectl status                     see what there is
-      queuectl logs ID                    read a job's output
+      queuectl worker start               run jobs until Ctrl-C
+      queuectl status                     count jobs and workers
+      queuectl logs ID                    print a job's output
     """
 
 
 def open_queue(context: typer.Context, spool: str | None, *, create: bool = False) -> Queue:
-    """Open the queue that `--spool` names, before or after the command. Raises SpoolUnusable."""
-    return Queue(spool or context.find_root().params.get("spool"), create=create)
+    """Open the queue of `--spool`, given before or after the command. Raises SpoolUnusable."""
+    return Queue(spool_path(context, spool), create=create)
+
+
+def spool_path(context: typer.Context, spool: str | None) -> str:
+    """Return the path of `--spool`, given before or after the command, or the default path."""
+    return spool or context.find_root().params.get("spool") or default_path()
 
 
 def duration(text: str | None) -> float | None:
-    """Read a duration option: seconds, or 10m, 1h30m, 7d."""
+    """Parse a duration such as 90, 10m, 1h30m or 7d into seconds."""
     return None if text is None else parse_duration(text)
 
 
 def state_named(text: str | None) -> State | None:
-    """Read a state; the directory's name, done, is understood too. Raises InvalidInput."""
+    """Parse a state; `done`, the name of its directory, means completed. Raises InvalidInput."""
     if text is None:
         return None
     for state in STATES:
         if text == state or (text == "done" and state == "completed"):
             return state
-    raise InvalidInput(f"there is no state {text!r}: there are {', '.join(STATES)}")
+    raise InvalidInput(f"unknown state {text!r}; choose from {', '.join(STATES)}")
 
 
 def complete_state() -> list[str]:
-    """Complete a state's name."""
+    """Complete the name of a state."""
     return list(STATES)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import note, print_json, styled, table
+from queuectl.cli import render
+from queuectl.cli.printing import note, styled
 from queuectl.record.settings import describe
 
-app = shared.group("The settings of the queue, in queue.toml.")
+app = shared.group("Show and change the settings in queue.toml.")
 
 
 def _complete_key() -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def _complete_key() -> list[tuple[str, str]]:
 
 KeyArgument = Annotated[
     str,
-    typer.Argument(metavar="KEY", autocompletion=_complete_key, help="The setting's name."),
+    typer.Argument(metavar="KEY", autocompletion=_complete_key, help="Name of the setting."),
 ]
 
 
@@ -28,22 +28,14 @@ KeyArgument = Annotated[
 def list_(
     context: typer.Context, as_json: shared.JsonOption = False, spool: shared.SpoolOption = None
 ) -> None:
-    """List all settings: their values, which of them are set, and what they mean.
+    """List all settings with their values and meanings.
 
     \b
     Examples:
       queuectl config list
     """
     values = shared.open_queue(context, spool).setting_values()
-    if as_json:
-        print_json(values)
-        return
-    rows = []
-    for info in describe().values():
-        value = values[info.name]
-        changed = "" if value == info.default else f"(default {_text(info.default)})"
-        rows.append((info.name, _text(value), changed, info.meaning))
-    table(("KEY", "VALUE", "", "MEANING"), rows, flexible=(3,))
+    render.show(values, as_json, render.settings)
 
 
 @app.command()
@@ -60,17 +52,19 @@ def get(
       queuectl config get backoff_base
     """
     value = shared.open_queue(context, spool).setting(key)
-    print_json(value) if as_json else print(_text(value))
+    render.show(value, as_json, lambda value: print(render.setting(value)))
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a value
 def set_(
     context: typer.Context,
     key: KeyArgument,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its new value.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="New value.")],
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Change a setting. Workers that are running take it up at once.
+    """Change a setting.
+
+    Running workers use the new value at once.
 
     \b
     Examples:
@@ -78,22 +72,16 @@ def set_(
       queuectl config set timeout 10m
     """
     new = shared.open_queue(context, spool, create=True).set_setting(key, value)
-    note(f"{styled(key, 'bold')} is {_text(new)}")
+    note(f"{styled(key, 'bold')} is {render.setting(new)}")
 
 
 @app.command()
 def unset(context: typer.Context, key: KeyArgument, spool: shared.SpoolOption = None) -> None:
-    """Go back to the default of a setting.
+    """Reset a setting to its default.
 
     \b
     Examples:
       queuectl config unset timeout
     """
     shared.open_queue(context, spool).unset_setting(key)
-    note(f"{key} is {_text(describe()[key].default)}, the default")
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    note(f"{key} is {render.setting(describe()[key].default)}, the default")

@@ -1,4 +1,4 @@
-"""`queuectl health`: is the queue well? For cron, systemd, Docker and Kubernetes."""
+"""`queuectl health`: is the queue healthy? For cron, systemd, Docker and Kubernetes."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import note, print_json, styled
-from queuectl.queue import default_path
+from queuectl.cli import render
+from queuectl.cli.printing import note, print_json
 from queuectl.view import health as checking
-from queuectl.view.text import printable
+
+MaxAgeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Longest time that a job may have been due: 90s, 10m [default: no limit].",
+    ),
+]
+MaxDeadOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Largest number of dead jobs [default: no limit]."),
+]
+MinFreeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE|%",
+        help="Disk space that must be free: 500M, 2G, 5%. A percentage applies to inodes too.",
+    ),
+]
 
 
 def health(
     context: typer.Context,
-    max_age: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DURATION", help="The longest that a job may have been due: 90s, 10m [any]."
-        ),
-    ] = None,
-    max_dead: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="The most dead jobs [any number].")
-    ] = None,
-    min_free: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE|%",
-            help="What must be free on the disk: 500M, 2G, 5%. A part goes for inodes too.",
-            show_default=True,
-        ),
-    ] = "1%",
+    max_age: MaxAgeOption = None,
+    max_dead: MaxDeadOption = None,
+    min_free: MinFreeOption = "1%",
     as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """See whether the queue is well, and if not, why.
+    """Check whether the queue is healthy; if not, print why.
 
-    Not well is: jobs are due and no worker lives; the oldest is due for too long; too many are
-    dead; the disk is nearly full, in bytes or inodes; the spool is damaged; locks do not work
-    on its file system; the settings are broken. Exit status: 0 if it is well, 1 if not.
+    Unhealthy means: jobs are due and no worker is running; a job has been due for longer than
+    --max-age; more than --max-dead jobs are dead; less than --min-free of the disk is free, in
+    bytes or inodes; the spool is damaged; locks do not work on its file system; or the settings
+    are not valid. Exit status: 0 if healthy, 1 if not.
 
     \b
     Examples:
@@ -49,13 +54,12 @@ def health(
       queuectl health --json | jq -r '.reasons[].check'
     """
     limits = checking.limits(max_age, max_dead, min_free)
-    root = spool or context.find_root().params.get("spool") or default_path()
-    seen, reasons = checking.check_health(root, limits)
+    seen, reasons = checking.check_health(shared.spool_path(context, spool), limits)
     if as_json:
         print_json(checking.document(seen, reasons))
-    for found in () if as_json else reasons:
-        print(f"{styled(found.check, 'bold')}: {printable(found.reason)}")
+    else:
+        render.reasons(reasons)
     if reasons:
         raise typer.Exit(1)
-    if sys.stderr.isatty():  # else nothing: cron sends what is said
+    if sys.stderr.isatty():  # otherwise silent: cron mails all output
         note("healthy")

@@ -1,4 +1,4 @@
-"""`queuectl metrics`: the queue in numbers, for Prometheus."""
+"""`queuectl metrics`: metrics of the queue for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ from typing import Annotated
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import print_json
+from queuectl.cli.printing import print_json
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.queue import default_path
 
-MISSING = "metrics need their extra: pip install 'queuectl-spool[metrics]'"
+MISSING = (
+    "metrics need packages that are not installed: in a clone of queuectl, run "
+    "`pip install '.[metrics]'`"
+)
+
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="File to write; it is replaced in one step."
+    ),
+]
 
 
 def metrics(
     context: typer.Context,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write to a file, whole or not at all."
-        ),
-    ] = None,
+    output: OutputOption = None,
     as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Print the queue's numbers in the text format of Prometheus.
+    """Print the queue's metrics in the Prometheus text format.
 
-    Jobs by state, the age of the oldest, workers, slots, disk. `--output` is for the textfile
-    collector of node_exporter. What happens (attempts, durations) only a worker can count:
-    `queuectl worker start --metrics-port PORT` serves that, and these numbers too.
+    These are the jobs in each state, the age of the oldest job, workers, slots and disk space.
+    `--output` is for the textfile collector of node_exporter. Only a worker can count attempts
+    and their durations: `queuectl worker start --metrics-port PORT` serves them, with all of
+    these metrics.
 
     \b
     Examples:
@@ -40,9 +45,9 @@ def metrics(
       queuectl metrics --json | jq '.[] | select(.name == "queuectl_jobs").samples'
     """
     found = load()
-    root = spool or context.find_root().params.get("spool") or default_path()
+    root = shared.spool_path(context, spool)
     if output is not None and as_json:
-        raise InvalidInput("--output is for Prometheus, which reads no JSON: leave out --json")
+        raise InvalidInput("--output writes the Prometheus format, not JSON: leave out --json")
     if as_json:
         print_json(found.document(root))
     elif output is None:
@@ -52,7 +57,7 @@ def metrics(
 
 
 def load() -> ModuleType:
-    """Import `queuectl.metrics`. Raises QueuectlError if its extra is not installed."""
+    """Import `view.metrics`. Raises QueuectlError if the packages it needs are not installed."""
     try:
         from queuectl.view import metrics
     except ModuleNotFoundError as error:

@@ -1,137 +1,245 @@
-"""How things look to people, on a terminal or in a pipe; and as JSON."""
+"""How each kind of result looks: to people, as text or a table, and as JSON.
+
+Commands fetch data and give it to `show`. Nothing else decides how data is printed.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from queuectl.view.status import utf8
-from queuectl.view.text import printable
+from queuectl.cli.printing import note, print_json, styled, table
+from queuectl.record.settings import describe
+from queuectl.view.status import JobStatus, QueueStatus, WorkerStatus
+from queuectl.view.text import ago, between, command_of, printable, until
 
-_COLOURS = {
-    "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
-}  # fmt: skip
-_LEAST_COLUMN = 8
-_MOST_PADDING = 48
+if TYPE_CHECKING:
+    from queuectl.queue import Finding
+    from queuectl.view.health import Reason
 
+NO_WORKER = "no worker is running: start one with `queuectl worker start`"
 
-def print_json(value: Any) -> None:
-    """Print one JSON document; bytes of file names that are not UTF-8 are spelled out in it."""
-    try:
-        text = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        text = msgspec.json.encode(_in_utf8(value))
-    print(msgspec.json.format(text, indent=2).decode())
+T = TypeVar("T")
 
 
-def _in_utf8(value: Any) -> Any:
-    match value:
-        case str():
-            return utf8(value)
-        case dict():
-            return {key: _in_utf8(each) for key, each in value.items()}
-        case list():
-            return [_in_utf8(each) for each in value]
-        case msgspec.Struct():
-            return _in_utf8(msgspec.structs.asdict(value))
-    return value
-
-
-def note(message: str) -> None:
-    """Say something that is not the data: to stderr."""
-    print(message, file=sys.stderr)
-
-
-def styled(text: str, style: str, stream: TextIO | None = None) -> str:
-    """Colour text, on a terminal that takes colours."""
-    stream = stream or sys.stdout
-    if not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style in _COLOURS else text
-
-
-def table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    flexible: Sequence[int] = (),
-    droppable: Sequence[int] = (),
-) -> None:
-    """Print a table. On a terminal the `flexible` columns, by number, are cut to fit it.
-
-    Where that is not enough, the `droppable` ones are left out, in their order.
-    Elsewhere nothing is cut; long cells just stick out, so that one does not pad all lines.
-    """
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
-    cut = sys.stdout.isatty()
-    if cut:
-        available = shutil.get_terminal_size().columns
-        gone = _too_many(widths, flexible, droppable, available)
-        header, *cells = [_without(row, gone) for row in (header, *cells)]
-        flexible = [n - sum(each < n for each in gone) for n in flexible]
-        widths = [width for n, width in enumerate(widths) if n not in gone]
-        _fit(widths, flexible, available)
+def show(data: T, as_json: bool, text: Callable[[T], object]) -> None:
+    """Print data as one JSON document, or as `text` prints it for people."""
+    if as_json:
+        print_json(_document(data))
     else:
-        widths = [min(width, _MOST_PADDING) for width in widths]
-    print(styled(_line(header, widths, cut), "bold"))
-    for row in cells:
-        line = _line(row, widths, cut)
-        state = next((cell for cell in row if cell in _COLOURS), "")
-        print(line.replace(state, styled(state, state), 1) if state else line)
+        text(data)
 
 
-def _too_many(
-    widths: Sequence[int], flexible: Sequence[int], droppable: Sequence[int], available: int
-) -> set[int]:
-    """Which of the droppable columns have to go for the others to fit."""
-    least = {
-        n: min(width, _LEAST_COLUMN) if n in flexible else width for n, width in enumerate(widths)
-    }
-    gone: set[int] = set()
-    for number in droppable:
-        if sum(least.values()) + 2 * (len(least) - 1) <= available:
-            break
-        del least[number]
-        gone.add(number)
-    return gone
+def _document(data: Any) -> Any:
+    if isinstance(data, JobStatus):
+        return data.to_json()
+    return [_document(each) for each in data] if isinstance(data, list) else data
 
 
-def _without(row: Sequence[str], gone: set[int]) -> list[str]:
-    return [cell for number, cell in enumerate(row) if number not in gone]
+# -- the queue -------------------------------------------------------------------------------
 
 
-def _fit(widths: list[int], flexible: Sequence[int], available: int) -> None:
-    """Narrow the widest of the flexible columns until the table fits."""
-    while sum(widths) + 2 * (len(widths) - 1) > available:
-        widest = max(flexible, key=lambda number: widths[number], default=None)
-        if widest is None or widths[widest] <= _LEAST_COLUMN:
-            return
-        widths[widest] -= 1
+def status(queue: QueueStatus) -> None:
+    """Print the number of jobs in each state, and of workers."""
+    print(f"spool       {printable(queue.spool)}")
+    for state, count in queue.jobs.items():
+        hint = "   queuectl dlq list" if state == "dead" and count else ""
+        print(f"{state:<11} {styled(str(count), state if count else 'dim')}{styled(hint, 'dim')}")
+    alive = [worker for worker in queue.workers if worker.alive]
+    slots = sum(worker.slots for worker in alive)
+    busy = sum(len(worker.running) for worker in alive)
+    print(f"workers     {len(alive)}" + (f"   {busy} of {slots} slots busy" if alive else ""))
+    if not alive and any(queue.jobs[state] for state in ("pending", "failed", "processing")):
+        note(NO_WORKER)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], cut: bool) -> str:
-    return "  ".join(_padded(*pair, cut) for pair in zip(cells, widths, strict=True)).rstrip()
-
-
-def _padded(text: str, width: int, cut: bool) -> str:
-    if cut and _width(text) > width:
-        while _width(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
+def workers(found: list[WorkerStatus]) -> None:
+    """Print workers, with a line for each job that runs."""
+    if not found:
+        note(NO_WORKER)
+        return
+    table(
+        ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID"),
+        [row for worker in found for row in _worker_rows(worker)],
+        flexible=(0, 4),
     )
+
+
+def _worker_rows(worker: WorkerStatus) -> Iterator[tuple[str, ...]]:
+    up = ago(worker.started_at) if worker.alive else "died"
+    about = (worker.name, str(worker.pid), up)
+    for busy in worker.running:
+        yield (
+            *about,
+            f"{busy.slot or '-'}/{worker.slots}",
+            busy.id,
+            str(busy.attempt),
+            ago(busy.started_at),
+            str(busy.pid or "-"),
+        )
+        about = ("", "", "")
+    if not worker.running:
+        yield (*about, f"-/{worker.slots}", "idle" if worker.alive else "-", "-", "-", "-")
+
+
+# -- jobs ------------------------------------------------------------------------------------
+
+
+def jobs(found: list[JobStatus]) -> None:
+    """Print a table of jobs."""
+    table(
+        ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
+        map(_job_row, found),
+        flexible=(0, 7, 8),
+        droppable=(2, 5, 4),
+    )
+
+
+def _job_row(status: JobStatus) -> tuple[str, ...]:
+    job = status.job
+    if job is None:
+        return status.id, status.state, *["-"] * 6, status.problem or "-"
+    last = job.last_attempt
+    took = between(last.started_at, last.finished_at) if last else "-"
+    if status.started_at:
+        took = ago(status.started_at)
+    waits = status.state == "failed" or (status.state == "pending" and job.run_at)
+    return (
+        status.id,
+        status.state,
+        str(job.priority or "-"),
+        ago(job.created_at),
+        str(len(job.history)),
+        took,
+        until(job.run_at) if waits else "-",
+        command_of(job),
+        (last.error or "-") if last and last.outcome != "ok" else "-",
+    )
+
+
+def dead_jobs(found: list[JobStatus]) -> None:
+    """Print a table of dead jobs, with the reason why each is dead."""
+    header = ("ID", "DIED", "ATTEMPTS", "COMMAND", "REASON")
+    table(header, map(_dead_row, found), flexible=(0, 3, 4))
+
+
+def _dead_row(status: JobStatus) -> tuple[str, ...]:
+    job = status.job
+    if job is None:
+        return status.id, "-", "-", "-", status.problem or "-"
+    last = job.last_attempt
+    died = last.finished_at if last else job.updated_at
+    reason = status.problem or ((last.error or last.outcome) if last else "-")
+    return status.id, f"{ago(died)} ago", str(job.attempts), command_of(job), reason
+
+
+def job(status: JobStatus) -> None:
+    """Print all that is known of one job, and a table of its attempts."""
+    for name, value in _facts(status):
+        print(f"{printable(name):<12} {styled(printable(value), value)}")
+    if status.job is None or not status.job.history:
+        return
+    print()
+    table(
+        ("ATTEMPT", "OUTCOME", "EXIT", "STARTED", "TOOK", "WORKER", "ERROR"),
+        [
+            (
+                str(entry.attempt),
+                entry.outcome,
+                entry.signal or ("-" if entry.exit_code is None else str(entry.exit_code)),
+                f"{ago(entry.started_at)} ago" if entry.started_at else "-",
+                between(entry.started_at, entry.finished_at),
+                entry.worker or "-",
+                entry.error or "-",
+            )
+            for entry in status.job.history
+        ],
+        flexible=(5, 6),
+    )
+
+
+def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
+    yield "id", status.id
+    yield "state", status.state
+    yield "file", status.path
+    if status.problem:
+        yield "problem", status.problem
+    if status.worker:
+        slot = f", slot {status.slot}" if status.slot else ""
+        yield "worker", f"{status.worker}{slot}, pid {status.pid}"
+    if status.job is None:
+        return
+    job = status.job
+    yield "command", command_of(job)
+    yield "created", f"{job.created_at} ({ago(job.created_at)} ago)"
+    if job.run_at and status.state in ("pending", "failed"):
+        yield "runs at", f"{job.run_at} (in {until(job.run_at)})"
+    shown = {"id", "command", "created_at", "updated_at", "run_at", "history"}
+    for name, text in job.raw.items():
+        if name not in shown:
+            yield name, msgspec.json.format(bytes(text), indent=0).decode()
+
+
+# -- settings --------------------------------------------------------------------------------
+
+
+def settings(values: Mapping[str, Any]) -> None:
+    """Print all settings, with their defaults where they differ, and their meanings."""
+    rows = []
+    for info in describe().values():
+        value = values[info.name]
+        changed = "" if value == info.default else f"(default {setting(info.default)})"
+        rows.append((info.name, setting(value), changed, info.meaning))
+    table(("KEY", "VALUE", "", "MEANING"), rows, flexible=(3,))
+
+
+def setting(value: Any) -> str:
+    """Return a setting's value as text."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# -- checks ----------------------------------------------------------------------------------
+
+
+def findings(found: list[Finding]) -> None:
+    """Print what is damaged in a spool, and what fixes it."""
+    for finding in found:
+        print(f"{styled(finding.damage, 'bold')}: {printable(finding.path)}")
+        print(f"  {printable(finding.problem)}")
+        print(f"  {printable(_remedy(finding))}")
+    note(_conclusion(found))
+
+
+def _remedy(finding: Finding) -> str:
+    if finding.failure:
+        return f"could not be fixed: {finding.failure}"
+    if finding.repaired:
+        return f"fixed: {finding.remedy}"
+    return f"fix: {finding.remedy}" if finding.remedy else "not fixed: you must decide what to do"
+
+
+def _conclusion(found: list[Finding]) -> str:
+    left = [finding for finding in found if not finding.repaired]
+    fixable = sum(finding.remedy is not None and finding.failure is None for finding in left)
+    if not found:
+        return "no problems found"
+    if not left:
+        return f"{_problems(len(found))} found and fixed"
+    if not fixable:
+        return f"{_problems(len(left))} left for you to fix"
+    part = f"{fixable} of them" if fixable < len(left) else "it" if fixable == 1 else "them"
+    return f"{_problems(len(left))} found; `queuectl check --repair` fixes {part}"
+
+
+def _problems(count: int) -> str:
+    return f"{count} problem{'' if count == 1 else 's'}"
+
+
+def reasons(found: list[Reason]) -> None:
+    """Print why a queue is unhealthy."""
+    for each in found:
+        print(f"{styled(each.check, 'bold')}: {printable(each.reason)}")

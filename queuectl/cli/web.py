@@ -1,59 +1,75 @@
-"""`queuectl web`: the web page."""
+"""`queuectl web`: serve the web page."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import app as shared
-from queuectl.cli.render import note, print_json
+from queuectl.cli import render
+from queuectl.cli.printing import note
 from queuectl.errors import InvalidInput, QueuectlError
 
-MISSING = "the web page needs its extra: pip install 'queuectl-spool[web]'"
-_LEAST_TOKEN = 12
+MISSING = (
+    "the web page needs packages that are not installed: in a clone of queuectl, run "
+    "`pip install '.[web]'`"
+)
+_MIN_TOKEN = 12
+
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+PortOption = Annotated[
+    int,
+    typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 is any free port."),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECRET",
+        envvar="QUEUECTL_WEB_TOKEN",
+        show_envvar=False,
+        help="Token that gives access [default: $QUEUECTL_WEB_TOKEN, or a new token at each "
+        "start].",
+    ),
+]
+NoTokenOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-token", help="Give all users of this machine access; only when listening on loopback."
+    ),
+]
+PublicUrlOption = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Address that people use, if the page is behind a proxy."),
+]
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Show everything and refuse all changes.")
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the address as a JSON document.")]
 
 
 def web(
     context: typer.Context,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 is any free one.")
-    ] = 8374,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET",
-            envvar="QUEUECTL_WEB_TOKEN",
-            show_envvar=False,
-            help="Let in only who brings it [default: $QUEUECTL_WEB_TOKEN, else one that is made "
-            "at each start].",
-        ),
-    ] = None,
-    no_token: Annotated[
-        bool,
-        typer.Option("--no-token", help="On loopback: let in every user of this machine."),
-    ] = False,
-    public_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Behind a proxy: the address that people use."),
-    ] = None,
-    read_only: Annotated[
-        bool, typer.Option("--read-only", help="Show everything, change nothing.")
-    ] = False,
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the address as a JSON document.")
-    ] = False,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8374,
+    token: TokenOption = None,
+    no_token: NoTokenOption = False,
+    public_url: PublicUrlOption = None,
+    read_only: ReadOnlyOption = False,
+    open_: OpenOption = False,
+    as_json: JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
-    """Show the queue as a web page, live, until stopped; print its address.
+    """Serve a live web page of the queue, and print its address.
 
-    Whoever is let in may run commands as the workers' user. So it listens on loopback, and lets
-    in who has its token: the printed address holds it, and the browser keeps it in a cookie.
+    Anyone who has access to the page can run commands as the workers' user. Therefore it listens
+    on loopback by default, and access needs a token: the printed address contains the token, and
+    the browser keeps it in a cookie. Ctrl-C stops the server.
 
     \b
     Examples:
@@ -62,16 +78,10 @@ def web(
       queuectl web --host 0.0.0.0 --read-only
       queuectl web --public-url https://queue.example.org
     """
-    try:
-        from queuectl.web import app, guard, server
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "jinja2", "anyio"):
-            raise QueuectlError(MISSING) from None
-        raise
-
+    app, guard, server = _load()
     if public_url is not None and not guard.is_base(public_url):
         raise InvalidInput(
-            f"{public_url!r} is no address such as https://queue.example.org, with nothing after it"
+            f"{public_url!r} is not an address such as https://queue.example.org, without a path"
         )
     secret = _token(token, none=no_token, private=guard.is_loopback(host) and not public_url)
     queue = shared.open_queue(context, spool, create=True)
@@ -83,33 +93,46 @@ def web(
         public_url=public_url,
         read_only=read_only,
     )
-
-    def ready() -> None:
-        if as_json:
-            print_json({"url": access.address, "token": secret, "spool": queue.path})
-        else:
-            print(access.address)
-        sys.stdout.flush()
-        note(f"showing {queue.path}; Ctrl-C ends it")
-        if open_:
-            ending.enter_context(_browser_at(access.address))
-
     with contextlib.ExitStack() as ending:
+
+        def ready() -> None:
+            _announce(access.address, secret, queue.path, as_json)
+            if open_:
+                ending.enter_context(_browser_at(access.address))
+
         server.serve(app.make_app(queue, access), listener, ready)
     if sys.stderr.isatty():
         note("stopped")
 
 
+def _load() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """Import what serves. Raises QueuectlError if the packages it needs are not installed."""
+    try:
+        from queuectl.web import app, guard, server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "jinja2", "anyio"):
+            raise QueuectlError(MISSING) from None
+        raise
+    return app, guard, server
+
+
+def _announce(address: str, token: str | None, spool: str, as_json: bool) -> None:
+    document = {"url": address, "token": token, "spool": spool}
+    render.show(document, as_json, lambda _: print(address))
+    sys.stdout.flush()
+    note(f"showing {spool}; press Ctrl-C to stop")
+
+
 def _token(given: str | None, *, none: bool, private: bool) -> str | None:
-    """Choose the token: the one that is given, none if that is wanted, else a new one."""
+    """Return the token to use: none if `none`, the given one, or a new one."""
     if none and given is not None:
         raise InvalidInput(
-            "--no-token, and yet a token is given: by --token or $QUEUECTL_WEB_TOKEN"
+            "--no-token cannot be used with a token, which --token or $QUEUECTL_WEB_TOKEN gives"
         )
     if none and not private:
         raise InvalidInput(
-            "--no-token is for loopback alone, without --public-url: whoever reaches the page "
-            "runs commands as you"
+            "--no-token works only on loopback and without --public-url: anyone who reaches the "
+            "page can run commands as you"
         )
     if none:
         return None
@@ -117,18 +140,19 @@ def _token(given: str | None, *, none: bool, private: bool) -> str | None:
         import secrets
 
         return secrets.token_urlsafe(24)
-    if len(given) < _LEAST_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
+    if len(given) < _MIN_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
         raise InvalidInput(
-            f"a token is a password: at least {_LEAST_TOKEN} characters of ASCII, and no spaces"
+            f"the token must be at least {_MIN_TOKEN} ASCII characters, without spaces"
         )
     return given
 
 
 @contextlib.contextmanager
 def _browser_at(address: str) -> Iterator[None]:
-    """Open the browser at an address, by a file that sends it there and is gone at the end.
+    """Open the browser at an address, through a temporary file that redirects to it.
 
-    Not by its command line: every user of the machine sees that, and the token would be in it.
+    The address contains the token, so it cannot be in the browser's command line: every user of
+    the machine can see that.
     """
     import html
     import tempfile
@@ -144,6 +168,6 @@ def _browser_at(address: str) -> Iterator[None]:
         )
         file.flush()
         where = Path(file.name).as_uri()
-        # In a thread: one that runs in the terminal is waited for.
+        # In a thread, because `open` waits for a browser that runs in the terminal.
         threading.Thread(target=webbrowser.open, args=(where,), daemon=True).start()
         yield

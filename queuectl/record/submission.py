@@ -18,23 +18,20 @@ from queuectl.errors import InvalidInput, InvalidJob, NotJson
 from queuectl.record.job import FIELDS, SUBMITTER_FIELDS, Job, build, decode
 from queuectl.record.wording import json_problem
 
-NOTHING_READ = "nothing to enqueue: the input is empty"
-
 
 def read_jobs(
     lines: Iterable[bytes], *, advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[Job]:
     """Read jobs: one JSON object a line, one JSON array, or one object over many lines.
 
-    `lines` keep their line ends. `advance(n)` is called after each n bytes. Raises InvalidJob,
-    which names the line, or the item of the array, and NotJson for a single object that does not
-    parse.
+    `lines` keep their line ends. `advance(n)` is called after each n bytes. Empty input gives no
+    jobs. Raises InvalidJob, which names the line, or the item of the array.
     """
     numbered = enumerate(lines, 1)
     number, first = next(((n, line) for n, line in numbered if line.strip()), (0, b""))
     advance(len(first))
     if not number:
-        raise InvalidJob(NOTHING_READ)
+        return
     if first.lstrip().startswith(b"["):
         yield from _decode_each("item", enumerate(_array(first, numbered, advance), 1))
         return
@@ -46,8 +43,6 @@ def read_jobs(
         with contextlib.suppress(NotJson):  # one object over many lines, as our own files are
             yield decode(whole)
             return
-        if not any(line.strip() for line in rest):
-            raise
         numbered = enumerate(rest, number + 1)
     except InvalidJob:
         pass  # reported below, with its line

@@ -142,7 +142,10 @@ class TestCommand:
             "import sys; sys.modules['prometheus_client'] = None"
         )
         message = queuectl.error("metrics", code=1, PYTHONPATH=str(tmp_path))
-        assert message == "metrics need their extra: pip install 'queuectl-spool[metrics]'"
+        assert message == (
+            "metrics need packages that are not installed: "
+            "in a clone of queuectl, run `pip install '.[metrics]'`"
+        )
 
     def test_an_argument_too_many(self, queuectl: Queuectl, settings: Configure) -> None:
         settings()

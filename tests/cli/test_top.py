@@ -282,7 +282,7 @@ class TestKeys:
         screen.shows("> dead1")
         before = len(spool.record("dead1")["history"])
         screen.type("r")
-        screen.shows("dead1 waits again")
+        screen.shows("dead1 is pending again")
         eventually(lambda: len(spool.record("dead1")["history"]) > before)
 
     def test_what_cannot_be_retried_is_said(
@@ -404,7 +404,7 @@ class TestSizes:
         screen = top(40, 12)
         screen.shows("[pr 0] pe 1.2k  fa 0  de 0  co 0", "? help")
         screen.type("?")
-        text = screen.shows("shift-tab", "run it again", "cancel it", "leave", "Any key goes back")
+        text = screen.shows("shift-tab", "run it again", "cancel it", "quit", "Any key goes back")
         assert "…" not in text
 
     def test_it_follows_the_size_of_the_terminal(
@@ -508,7 +508,7 @@ class TestLeaving:
         self.assert_as_it_was(before, queuectl)
 
     def test_by_a_mistake_of_ours(self, before: Screen, queuectl: Queuectl) -> None:
-        wrong = "import queuectl.cli.top_screen as s; s._tabs = None"
+        wrong = "import queuectl.cli.top.screen as s; s._tabs = None"
         start = f"import sys; {wrong}; from queuectl.cli import run; sys.exit(run(['top']))"
         python = queuectl.program.with_name("python")
         before.run(f"{python} -c {shlex.quote(start)}; echo left with $?")

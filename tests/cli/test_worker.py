@@ -118,7 +118,7 @@ class TestStop:
     def test_a_prefix_of_two_is_refused(self, queuectl: Queuectl, worker: StartWorker) -> None:
         one, _ = worker(), worker()
         message = queuectl.error("worker", "stop", one.name[:2], code=1)
-        assert "2 workers" in message
+        assert "2 worker names begin with" in message
 
     def test_an_unknown_name_is_refused(self, queuectl: Queuectl, worker: StartWorker) -> None:
         worker()
@@ -137,7 +137,7 @@ class TestStop:
         process = worker()
         eventually(lambda: spool.is_in("processing", "a"))
         queuectl("worker", "stop", process.name)
-        eventually(lambda: "told to stop" in process.said)
+        eventually(lambda: "stopping when the running jobs have ended" in process.said)
         gate.touch()
         assert process.left() == 0
         assert spool.is_in("completed", "a")

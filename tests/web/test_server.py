@@ -180,18 +180,18 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
     [
         (("--host", "no.such.host.invalid"), 2, "no address of this machine"),
         (("--token", "short"), 2, "at least 12"),
-        (("--token", "with spaces in it"), 2, "no spaces"),
+        (("--token", "with spaces in it"), 2, "without spaces"),
         (("--token", "päßword-päßword"), 2, "ASCII"),
-        (("--token", "long-enough-one", "--no-token"), 2, "and yet a token is given"),
-        (("--no-token", "--host", "0.0.0.0"), 2, "loopback alone"),
-        (("--no-token", "--public-url", "https://queue.example.org"), 2, "loopback alone"),
+        (("--token", "long-enough-one", "--no-token"), 2, "--no-token cannot be used with a token"),
+        (("--no-token", "--host", "0.0.0.0"), 2, "only on loopback"),
+        (("--no-token", "--public-url", "https://queue.example.org"), 2, "only on loopback"),
         (("--port", "70000"), 2, "--port"),
         (("--public-url", "queue.example.org"), 2, "https://"),
         (("--public-url", "https://"), 2, "https://queue"),
         (("--public-url", "https://[bad"), 2, "https://queue"),
         (("--public-url", "https://queue.example.org:x"), 2, "https://queue"),
         (("--public-url", "https://me:secret@queue.example.org"), 2, "https://queue"),
-        (("--public-url", "https://example.org/queue"), 2, "nothing after it"),
+        (("--public-url", "https://example.org/queue"), 2, "without a path"),
         (("--host", ""), 2, "no address of this machine"),
         (("--host", "192.0.2.1"), 1, "cannot listen"),
         (("--spool", "/etc"), 1, "not a spool"),
@@ -220,7 +220,8 @@ def test_without_its_extra_one_line_says_what_to_install(root: Path, tmp_path: P
     done = run(root, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     assert done.returncode == 1
     assert done.stderr == (
-        "queuectl: error: the web page needs its extra: pip install 'queuectl-spool[web]'\n"
+        "queuectl: error: the web page needs packages that are not installed: "
+        "in a clone of queuectl, run `pip install '.[web]'`\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The terminal while `queuectl top` has it: taken whole, and given back as it was."""
+"""The terminal while `queuectl top` runs: its screen, its keys, and its state before and after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ESCAPE_PATIENCE = 0.05
-"""Seconds in which the rest of a key's escape sequence comes, over a slow line too."""
+"""Seconds to wait for the rest of a key's escape sequence, long enough for a slow line."""
 
 _SEQUENCE = re.compile(rb"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Za-z]")
 _BEGUN = re.compile(rb"\x1b(\[[0-9;]*|O)?\Z")
@@ -31,7 +31,7 @@ _CONTROLS = {"\t": "tab", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b
 
 
 def decode(data: bytes) -> list[str]:
-    """Name the keys that were pressed: a character, or `up`, `tab`, `esc`; unknown ones go."""
+    """Return the keys that were pressed: a character, or `up`, `tab`, `esc`. Others are ignored."""
     keys: list[str] = []
     at = 0
     while at < len(data):
@@ -51,10 +51,10 @@ def decode(data: bytes) -> list[str]:
 
 
 class Terminal:
-    """The alternate screen, without cursor and echo, between `with` and its end.
+    """The alternate screen, without cursor and echo, for the time of a `with` statement.
 
-    Keys are read in a thread of their own; `notify` is called, from there and from signal
-    handlers, when `keys`, `ended_by` or the size have something new.
+    A thread reads the keys. It and the signal handlers call `notify` when `keys`, `ended_by` or
+    the size of the terminal has changed.
     """
 
     def __init__(self, notify: Callable[[], None]) -> None:
@@ -72,7 +72,7 @@ class Terminal:
 
     @property
     def can_show_bars(self) -> bool:
-        """Whether more than ASCII can be written."""
+        """Whether the terminal shows more than ASCII."""
         return self.console.encoding.startswith("utf")
 
     def __enter__(self) -> Terminal:
@@ -87,12 +87,12 @@ class Terminal:
         self._reader.join()
         self._give_back()
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type] # as it was given
+            signal.signal(number, handler)  # type: ignore[arg-type] # as signal.signal returned it
         os.close(self._stopped)
         os.close(self._stopper)
 
     def show(self, screen: RenderableType) -> None:
-        """Show a whole screen; first, if Ctrl-Z was pressed, stop until we are continued."""
+        """Show a whole screen. If Ctrl-Z was pressed, first stop until SIGCONT comes."""
         if self._suspend:
             self._suspend = False
             self._give_back()
@@ -113,7 +113,7 @@ class Terminal:
             raise
 
     def _give_back(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal may be gone
+        with contextlib.suppress(OSError):  # the terminal may have gone
             self.console.show_cursor(True)
             self.console.set_alt_screen(False)
         with contextlib.suppress(OSError, termios.error):

@@ -1,4 +1,4 @@
-"""How `queuectl top` looks: each part of the view as lines that fit the terminal."""
+"""The screen of `queuectl top`: each part of the view as lines that fit the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from queuectl import clock
-from queuectl.cli.top_view import BUCKET_SECONDS, Log, View
+from queuectl.cli.top.log import Log
+from queuectl.cli.top.throughput import BUCKET_SECONDS
+from queuectl.cli.top.view import View
 from queuectl.queue import LISTING_ORDER
 from queuectl.record.job import State
 from queuectl.view.status import JobStatus, WorkerStatus
@@ -23,16 +25,16 @@ STYLES: dict[str, str] = {
 }  # fmt: skip
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 NARROW = 64
-"""Columns below which the lists show less of each job."""
+"""In a terminal with fewer columns, the lists show less of each job."""
 TINY = 30
-"""Columns below which the title is all there is room for in its line."""
+"""In a terminal with fewer columns, the title line shows no clock."""
 SHORT = 12
-"""Lines below which workers and throughput give way to the jobs."""
-MOST_BUCKETS = 60
+"""In a terminal with fewer lines, workers and throughput are left out."""
+MAX_BUCKETS = 60
 _EMPTY: dict[State, str] = {
     "processing": "nothing is running",
     "pending": "no job is waiting",
-    "failed": "no job waits for its retry",
+    "failed": "no job is waiting for a retry",
     "dead": "no job is dead",
     "completed": "no job is completed",
 }
@@ -42,23 +44,23 @@ _KEYS = (
     "l log  r retry  c cancel  ? help",
     "? help  q quit",
 )
-"""What the last line tells of the keys: the first of these that fits, else the last."""
+"""The keys in the last line: the first of these texts that fits, or the last one."""
 HELP = (
-    ("up, down, j, k", "the job above or below", "move"),
-    ("pgup, pgdn, g, G", "a page on or back, the first job, the last job", "page, first, last"),
-    ("tab, shift-tab", "the next list, or the one before", "next list, one before"),
-    ("l, enter", "the job's output, as it is written; q goes back", "output; q: back"),
-    ("r", "run a dead job again, a failed one without waiting", "run it again, or now"),
-    ("c", "cancel the job; you are asked first", "cancel it"),
-    ("/", "show only jobs whose id or command has a text; esc: all", "filter; esc: all"),
-    ("p", "pause: the screen stands still until p is pressed again", "pause"),
-    ("q, ctrl-c", "leave", "leave"),
+    ("up, down, j, k", "select the job above or below", "move"),
+    ("pgup, pgdn, g, G", "page up or down, first job, last job", "page, first, last"),
+    ("tab, shift-tab", "show the next or previous list", "next list, previous"),
+    ("l, enter", "follow the job's output; q goes back", "output; q: back"),
+    ("r", "run a dead job again, or a failed job now", "run it again, or now"),
+    ("c", "cancel the job, after a question", "cancel it"),
+    ("/", "show only jobs with a text in id or command; esc: all", "filter; esc: all"),
+    ("p", "pause the screen; p again continues", "pause"),
+    ("q, ctrl-c", "quit", "quit"),
 )
-"""Each key with what it does, in a line of 80 columns, and in one of 40."""
+"""Each key with its meaning, for a terminal of 80 columns, and for one of 40."""
 
 
 class Column(NamedTuple):
-    """A column of a list; one of `width` 0 takes what room the others leave."""
+    """A column of a list. A column of `width` 0 gets the room that the others leave."""
 
     title: str
     width: int
@@ -117,7 +119,7 @@ COLUMNS: dict[State, tuple[Column, ...]] = {
     "processing": (
         _ID,
         Column("FOR", 7, lambda status: ago(status.started_at)),
-        Column("ATTEMPT", 7, lambda s: str(len(s.job.history) + 1) if s.job else "-", False),
+        Column("ATTEMPT", 7, lambda status: str(status.attempt or "-"), False),
         Column("WORKER SLOT", 20, _slot, False),
         _COMMAND,
     ),
@@ -152,7 +154,7 @@ COLUMNS: dict[State, tuple[Column, ...]] = {
 
 
 def fit(text: str, width: int) -> str:
-    """Cut or fill text to exactly so many cells, what a terminal would obey spelled out."""
+    """Cut or pad text to exactly `width` cells, with control characters escaped."""
     text = printable(text)
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
@@ -165,7 +167,7 @@ def _row(columns: list[tuple[Column, int]], cells: list[str], width: int) -> str
 
 
 def _widths(state: State, width: int) -> list[tuple[Column, int]]:
-    """Choose the columns, and share out the room that those of a fixed width leave."""
+    """Choose the columns, and divide the room that those of a fixed width leave."""
     columns = [c for c in COLUMNS[state] if width >= NARROW or c.narrow]
     flexible = sum(not column.width for column in columns)
     left = width - 2 - sum(column.width for column in columns) - 2 * (len(columns) - 1)
@@ -174,22 +176,22 @@ def _widths(state: State, width: int) -> list[tuple[Column, int]]:
 
 
 def _list(view: View, width: int) -> Iterator[Text]:
-    columns = _widths(view.state, width)
+    columns = _widths(view.jobs.state, width)
     titles = [column.title for column, _ in columns]
     yield Text("  " + _row(columns, titles, width - 2), "bold")
-    for number, status in enumerate(view.page.jobs):
-        chosen = number == view.row
+    for number, status in enumerate(view.jobs.page.jobs):
+        chosen = number == view.jobs.row
         line = _row(columns, [column.cell(status) for column, _ in columns], width - 2)
         yield Text(("> " if chosen else "  ") + line, "reverse" if chosen else "")
-    if not view.page.jobs:
-        yield Text(f"  {_EMPTY[view.state]}"[:width], "dim")
+    if not view.jobs.page.jobs:
+        yield Text(f"  {_EMPTY[view.jobs.state]}"[:width], "dim")
 
 
-# -- what stands above and below -------------------------------------------------------------
+# -- above and below the list ----------------------------------------------------------------
 
 
 def sparkline(counts: list[int], bars: str) -> str:
-    """Draw numbers as bars, the greatest as the highest; what is not 0 is seen."""
+    """Draw numbers as bars, the largest as the highest. Every number above 0 is visible."""
     most = max(counts, default=0) or 1
     levels = [-(-count * (len(bars) - 1) // most) for count in counts]
     return "".join(bars[level] for level in levels)
@@ -203,7 +205,7 @@ def _title(view: View, width: int) -> Text:
 
 def _throughput(view: View, width: int, bars: str) -> Text:
     rate = f" {view.throughput.per_second():.1f}/s"
-    count = max(min(width - len(" ended   the last 2m00s") - len(rate), MOST_BUCKETS), 1)
+    count = max(min(width - len(" ended   the last 2m00s") - len(rate), MAX_BUCKETS), 1)
     line = sparkline(view.throughput.last(count), bars)
     span = clock.format_duration(count * BUCKET_SECONDS)
     return Text(fit(f" ended {line}{rate}  the last {span}", width))
@@ -222,11 +224,11 @@ def _workers(workers: list[WorkerStatus], width: int, most: int) -> Iterator[Tex
     if len(shown) < len(workers):
         rest = workers[len(shown) :]
         busy, slots = sum(len(w.running) for w in rest), sum(w.slots for w in rest)
-        yield Text(fit(f" {busy}/{slots} busy  {len(rest)} workers more", width), "dim")
+        yield Text(fit(f" {busy}/{slots} busy  {len(rest)} more workers", width), "dim")
 
 
 def compact(count: int) -> str:
-    """Write a number in at most four characters: 999, 1.2k, 86k, 1.0M."""
+    """Format a number in at most four characters: 999, 1.2k, 86k, 1.0M."""
     if count < 1000:
         return str(count)
     for unit in "kM":
@@ -237,7 +239,7 @@ def compact(count: int) -> str:
 
 
 def _tabs(view: View, width: int) -> Text:
-    """Name the states with their counts, as long as there is room for."""
+    """List the states with their counts, in the longest form that fits."""
     ways: list[tuple[int, Callable[[int], str]]] = [
         (10, "{:,}".format),
         (4, str),
@@ -249,7 +251,7 @@ def _tabs(view: View, width: int) -> Text:
         line = Text(" ")
         for state in LISTING_ORDER:
             count = view.counts.get(state, 0)
-            chosen = state == view.state
+            chosen = state == view.jobs.state
             style = f"{STYLES[state] if count else 'dim'}{' reverse' if chosen else ''}"
             words = f"{state[:letters]} {number(count)}"
             line.append(f"[{words}]" if chosen else f" {words} ", style)
@@ -261,16 +263,16 @@ def _tabs(view: View, width: int) -> Text:
 
 def _foot(view: View, width: int) -> Text:
     if view.mode == "filter":
-        return Text(fit(f" /{view.search}_", width), "bold")
+        return Text(fit(f" /{view.jobs.search}_", width), "bold")
     if view.mode == "confirm":
         return Text(fit(f" cancel {view.asked}? y: yes, any other key: no", width), "bold")
     if view.message:
         return Text(fit(f" {view.message}", width), "bold")
     place = ""
-    if view.search:
-        place = f" [{view.search}: {view.page.total:,} found; esc: all]"
-    if view.page.pages > 1:
-        place += f" page {view.page.number:,}/{view.page.pages:,}"
+    if view.jobs.search:
+        place = f" [{view.jobs.search}: {view.jobs.page.total:,} found; esc: all]"
+    if view.jobs.page.pages > 1:
+        place += f" page {view.jobs.page.number:,}/{view.jobs.page.pages:,}"
     keys = next((keys for keys in _KEYS if len(place) + len(keys) + 2 <= width), _KEYS[-1])
     return Text(fit(f"{place} {keys}", width), "dim")
 
@@ -302,9 +304,9 @@ def _log(log: Log, width: int, height: int) -> Iterator[Text]:
 
 
 def draw(view: View, width: int, height: int, *, ascii_only: bool = False) -> RenderableType:
-    """Draw the view; tells it how many jobs there is room for.
+    """Draw the view as `height` lines of at most `width` cells.
 
-    Every line has at most `width` cells, and there are `height` lines.
+    Sets the view's `height`, and `jobs.rows` to the number of jobs that fit.
     """
     view.height = height
     if view.mode == "log" and view.log is not None:
@@ -316,14 +318,14 @@ def draw(view: View, width: int, height: int, *, ascii_only: bool = False) -> Re
         above.append(_throughput(view, width, PLAIN_BARS if ascii_only else BARS))
         above += _workers(view.workers, width, max(height // 6, 2))
     above.append(_tabs(view, width))
-    view.rows = max(height - len(above) - 2, 1)
+    view.jobs.rows = max(height - len(above) - 2, 1)
     lines = [*above, *_list(view, width)][: height - 1]
     lines += [Text("")] * (height - 1 - len(lines))
     return _whole([*lines, _foot(view, width)], height)
 
 
 def _whole(lines: list[Text], height: int) -> RenderableType:
-    """Put the lines of a screen together; what sticks out is cut, never wrapped."""
+    """Join the lines of a screen. A line that is too long is cut, never wrapped."""
     for line in lines:
         line.no_wrap, line.overflow = True, "crop"
     return Group(*lines[:height])

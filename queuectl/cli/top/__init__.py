@@ -1,0 +1,1 @@
+"""`queuectl top`: the queue, live in a terminal."""
