@@ -63,20 +63,21 @@ def web(
       queuectl web --public-url https://queue.example.org
     """
     try:
-        from queuectl.web import app, guard, server
+        from queuectl.web import access as web_access
+        from queuectl.web import app, server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise QueuectlError(MISSING) from None
         raise
 
-    if public_url is not None and not guard.is_base(public_url):
+    if public_url is not None and not web_access.is_base(public_url):
         raise InvalidInput(
             f"{public_url!r} is no address such as https://queue.example.org, with nothing after it"
         )
-    secret = _token(token, none=no_token, private=guard.is_loopback(host) and not public_url)
+    secret = _token(token, none=no_token, private=web_access.is_loopback(host) and not public_url)
     queue = shared.open_queue(context, spool, create=True)
     listener = server.bind(host, port)
-    access = guard.Access(
+    access = web_access.Access(
         host=host,
         port=listener.getsockname()[1],
         token=secret,

@@ -21,8 +21,8 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 from starlette.testclient import TestClient
 
 from queuectl import Queue
+from queuectl.web.access import Access
 from queuectl.web.app import make_app
-from queuectl.web.guard import Access
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

@@ -121,16 +121,16 @@ def test_one_dead_job_is_retried_from_its_page(dead: Queue, page: Any, address: 
     live(page, address + "/jobs/dead-1")
     page.get_by_role("button", name="Retry").click()
     expect(page.locator("#head .badge")).to_have_text("pending")
-    expect(page.locator(".flash")).to_have_text("Put back to pending.")
-    assert "said" not in page.url
+    expect(page.locator(".flash")).to_have_text("Moved back to pending.")
+    assert "notice" not in page.url
 
 
 def test_chosen_and_all_dead_jobs_are_retried(dead: Queue, page: Any, address: str) -> None:
     live(page, address + "/dead")
-    page.get_by_label("Choose dead-0").check()
-    page.get_by_label("Choose dead-2").check()
-    page.get_by_role("button", name="Retry chosen (2)").click()
-    expect(page.locator("#chore")).to_contain_text("2 jobs put back to pending")
+    page.get_by_label("Select dead-0").check()
+    page.get_by_label("Select dead-2").check()
+    page.get_by_role("button", name="Retry selected (2)").click()
+    expect(page.locator("#task")).to_contain_text("2 jobs moved back to pending")
     expect(page.locator("#list")).to_contain_text("2 dead jobs")
     page.get_by_role("button", name="Retry all").click()
     expect(page.locator("#list")).to_contain_text("No dead jobs")
@@ -139,14 +139,14 @@ def test_chosen_and_all_dead_jobs_are_retried(dead: Queue, page: Any, address: s
 
 def test_a_choice_outlives_a_live_update(dead: Queue, page: Any, address: str) -> None:
     live(page, address + "/dead")
-    page.get_by_role("button", name="Choose all on this page").click()
-    page.get_by_label("Choose dead-3").uncheck()
+    page.get_by_role("button", name="Select all on this page").click()
+    page.get_by_label("Select dead-3").uncheck()
     dead.enqueue("true", id="one-more")
     dead.cancel("one-more")
     expect(page.locator("#list")).to_contain_text("one-more")
-    expect(page.get_by_label("Choose dead-1")).to_be_checked()
-    expect(page.get_by_label("Choose dead-3")).not_to_be_checked()
-    expect(page.get_by_role("button", name="Retry chosen (3)")).to_be_visible()
+    expect(page.get_by_label("Select dead-1")).to_be_checked()
+    expect(page.get_by_label("Select dead-3")).not_to_be_checked()
+    expect(page.get_by_role("button", name="Retry selected (3)")).to_be_visible()
 
 
 def test_dead_jobs_are_removed_by_who_says_so_twice(dead: Queue, page: Any, address: str) -> None:
@@ -156,7 +156,7 @@ def test_dead_jobs_are_removed_by_who_says_so_twice(dead: Queue, page: Any, addr
     assert dead.status().jobs["dead"] == 4  # the tick is wanted first
     page.get_by_label("This cannot be undone").check()
     page.get_by_role("button", name="Remove").click()
-    expect(page.locator("#chore")).to_contain_text("4 jobs removed")
+    expect(page.locator("#task")).to_contain_text("4 jobs removed")
     assert dead.list() == []
 
 
@@ -191,7 +191,7 @@ def test_a_setting_is_changed_refused_and_set_back(queue: Queue, page: Any, addr
     page.get_by_label("max_retries", exact=True).fill("-1")
     page.get_by_role("button", name="Save max_retries").click()
     expect(page.locator("#e-max_retries")).to_contain_text("not -1")
-    page.get_by_role("button", name="Default of max_retries").click()
+    page.get_by_role("button", name="Reset max_retries to its default").click()
     expect(page.get_by_label("max_retries", exact=True)).to_have_value("3")
     assert queue.setting("max_retries") == 3
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_done_any_more_is_said_on_the_page(
     (queue.spool.layout.root, queue.cancel("one"), queue.purge("dead"))
     if cancel.is_visible():
         cancel.click()
-    expect(page.locator("#alert")).to_contain_text("no job 'one'")
+    expect(page.locator("#alert")).to_contain_text("does not exist")
 
 
 def test_workers_and_their_slots_are_shown_and_a_death_is_noticed(
@@ -223,7 +223,7 @@ def test_workers_and_their_slots_are_shown_and_a_death_is_noticed(
     process.process.kill()
     expect(page.locator("#workers .badge")).to_have_text("dead")
     worker()
-    expect(page.locator("#workers")).not_to_contain_text("It has died")
+    expect(page.locator("#workers")).not_to_contain_text("This worker is dead")
 
 
 def test_hostile_jobs_do_nothing_but_stand_there(
@@ -246,7 +246,7 @@ def test_hostile_jobs_do_nothing_but_stand_there(
     expect(page.locator("#log")).to_have_text(
         f"{HOSTILE}\\x1b]0;owned\\x07red\\u202egpj.exe\\x1b]8;;javascript:alert(4)\\x07"
     )
-    page.get_by_text("The record, as JSON").click()
+    page.get_by_text("Record as JSON").click()
     expect(page.locator("#record-body")).to_contain_text("<script>alert(1)</script>")
 
 
@@ -294,9 +294,9 @@ def test_the_page_is_used_without_its_script(
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".flash")).to_have_text("Cancelled.")
     page.goto(address + "/dead")
-    page.get_by_label("Choose plain").check()
-    page.get_by_role("button", name="Retry chosen").click()
-    expect(page.locator("#chore")).to_contain_text("1 job put back to pending")
+    page.get_by_label("Select plain").check()
+    page.get_by_role("button", name="Retry selected").click()
+    expect(page.locator("#task")).to_contain_text("1 job moved back to pending")
 
 
 def test_a_page_whose_server_has_another_token_now_says_so(
@@ -310,7 +310,7 @@ def test_a_page_whose_server_has_another_token_now_says_so(
     expect(page.locator(".link")).to_have_text("Not connected")
     port = first.partition("?")[0].rpartition(":")[2].rstrip("/")
     second, _ = serve("--port", port)
-    expect(page.locator("#alert")).to_contain_text("it makes another at each start")
+    expect(page.locator("#alert")).to_contain_text("each start makes a new one")
     other = page.context.new_page()
     other.goto(second)
     expect(page.locator(".link")).to_have_text("Live")  # the cookie is there again

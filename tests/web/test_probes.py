@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from queuectl import Queue
 from queuectl.view import health
+from queuectl.web import health_cache
 
 TOKEN = "a-long-enough-secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -91,7 +92,7 @@ class TestHealthWithoutTheToken:
         queue.enqueue("secret", id="secret-id")
         answer = stranger.get("/healthz")
         assert answer.status_code == 503
-        assert answer.text == "not well; who sends the token is told why\n"
+        assert answer.text == "unhealthy: send the token to see the reasons\n"
         as_json = stranger.get("/healthz", headers={"Accept": "application/json"})
         assert (as_json.status_code, as_json.json()) == (503, {"healthy": False})
 
@@ -108,12 +109,9 @@ class TestHealthWithoutTheToken:
     ) -> None:
         looks = []
         original = health.observe_all
-
-        def observe_all(root: str) -> Any:
-            looks.append(root)
-            return original(root)
-
-        monkeypatch.setattr(health, "observe_all", observe_all)
+        monkeypatch.setattr(
+            health_cache.health, "observe_all", lambda root: looks.append(1) or original(root)
+        )
         for number in range(5):
             assert stranger.get(f"/healthz?max_dead={number}").status_code == 200
         assert len(looks) == 1
@@ -147,4 +145,4 @@ class TestMetrics:
         monkeypatch.setitem(sys.modules, "prometheus_client", None)
         answer = probe.get("/metrics")
         assert answer.status_code == 501
-        assert answer.text == "metrics need their extra: pip install 'queuectl-spool[metrics]'\n"
+        assert "run `pip install '.[metrics]'`" in answer.text
