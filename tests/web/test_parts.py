@@ -58,7 +58,9 @@ def test_of_a_log_that_grows_faster_than_it_is_read_a_piece_is_left_out(tmp_path
     while more := reader.read():
         text += more
     said, _, shown = text.lstrip("\n").partition("\n")
-    left_out = int(re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)[1].replace(",", ""))
+    counted = re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)
+    assert counted
+    left_out = int(counted[1].replace(",", ""))
     assert lines.endswith("\n" + shown)
     assert len("line 0\n") + left_out + len(shown) == len(lines)
     assert len(shown) <= logtext.CHUNK_BYTES

@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from queuectl import Queue
 from queuectl.view import health
-from queuectl.web import health_cache
 
 TOKEN = "a-long-enough-secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -109,9 +108,12 @@ class TestHealthWithoutTheToken:
     ) -> None:
         looks = []
         original = health.observe_all
-        monkeypatch.setattr(
-            health_cache.health, "observe_all", lambda root: looks.append(1) or original(root)
-        )
+
+        def observe_all(root: str) -> health.Snapshot:
+            looks.append(root)
+            return original(root)
+
+        monkeypatch.setattr(health, "observe_all", observe_all)
         for number in range(5):
             assert stranger.get(f"/healthz?max_dead={number}").status_code == 200
         assert len(looks) == 1

@@ -178,7 +178,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--host", "no.such.host.invalid"), 2, "no address of this machine"),
+        (("--host", "no.such.host.invalid"), 2, "not an address of this machine"),
         (("--token", "short"), 2, "at least 12"),
         (("--token", "with spaces in it"), 2, "no spaces"),
         (("--token", "päßword-päßword"), 2, "ASCII"),
@@ -192,7 +192,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
         (("--public-url", "https://queue.example.org:x"), 2, "https://queue"),
         (("--public-url", "https://me:secret@queue.example.org"), 2, "https://queue"),
         (("--public-url", "https://example.org/queue"), 2, "nothing after it"),
-        (("--host", ""), 2, "no address of this machine"),
+        (("--host", ""), 2, "not an address of this machine"),
         (("--host", "192.0.2.1"), 1, "cannot listen"),
         (("--spool", "/etc"), 1, "not a spool"),
     ],
