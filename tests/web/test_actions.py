@@ -45,17 +45,17 @@ def test_a_shell_command_is_enqueued_with_its_fields(queue: Queue, client: Any) 
     ("field", "value", "said"),
     [
         ("command", "   ", "the command is empty"),
-        ("id", "a/b", "A-Z"),
+        ("id", "a/b", "an id is 1 to 100 letters"),
         ("priority", "high", "not a whole number"),
-        ("priority", "9" * 30, "int"),
-        ("max_retries", "-1", "&gt;= 0"),
+        ("priority", "9" * 30, "fits in 64 bits"),
+        ("max_retries", "-1", "at least 0"),
         ("timeout", "soon", "not a duration"),
-        ("timeout", "0", "&gt; 0"),
+        ("timeout", "0", "greater than 0"),
         ("delay", "soon", "not a duration"),
         ("run_at", "tomorrow", "not a time"),
-        ("cwd", "here", "/"),
+        ("cwd", "here", "an absolute path"),
         ("env", "PATH", "KEY=VALUE"),
-        ("env", "=x", "environment variable"),
+        ("env", "=x", "cannot be the name of a variable"),
     ],
 )
 def test_what_is_wrong_is_said_beside_its_field_and_nothing_is_lost(

@@ -78,7 +78,7 @@ function replace(part, fresh) {
 }
 
 function schedule() {
-  if (timer || document.hidden) return;
+  if (timer || document.hidden || document.querySelector("#main [data-refusal]")) return;
   timer = setTimeout(refresh, Math.max(0, nextAt - performance.now()));
 }
 
