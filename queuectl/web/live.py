@@ -180,4 +180,4 @@ class LiveUpdates:
 
 
 def _nothing() -> None:
-    """Stand in for a watch's `notify` while there is no watch."""
+    """Do nothing: while there is no watch, there is no wait to end."""

@@ -1,4 +1,4 @@
-"""Who is let in, and whose forms are taken."""
+"""Access control: hosts, origins, methods and the token."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_machine_is_let_in_by_the_address_without_going_on(locked: Any, path: 
         ("text/event-stream", "text/plain"),
     ],
 )
-def test_the_token_is_asked_for_in_the_words_of_who_asks(
+def test_the_token_is_asked_for_in_the_format_that_was_asked_for(
     locked: Any, accept: str, kind: str
 ) -> None:
     answer = locked.get("/metrics", headers={"Accept": accept})

@@ -1,4 +1,4 @@
-"""With the keyboard alone, for a screen reader, on a phone, in the dark."""
+"""Accessibility: keyboard, screen reader, contrast, phone and dark mode."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CONTRASTS = """
 
 @pytest.fixture
 def rich(queue: Queue, drain: Callable[..., Any]) -> Queue:
-    """A queue with something on every page, long words among it."""
+    """A queue with something on every page, including very long words."""
     queue.enqueue("echo " + "unbroken" * 60 + "; exit 1", id="long-one", max_retries=0)
     queue.enqueue("true", id="a" * 100)
     queue.enqueue(["printf", "%s", "x" * 500], id="argv", env={"A": "y" * 200})

@@ -1,4 +1,4 @@
-"""Pages of many jobs: paging, search, order; and that a look is cheap."""
+"""Lists of jobs: pages, search, order, and what the browser of jobs remembers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def many(queue: Queue) -> Queue:
         for n in range(60)
     ]
     queue.enqueue_many(jobs)
-    for number in range(60):  # an mtime each, in the order of the batch
+    for number in range(60):  # with increasing mtimes, in the order of the batch
         path = queue.spool.layout.job("pending", f"job-{number:03}")
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
     return queue
@@ -43,7 +43,7 @@ def test_pages_together_show_every_job_once(many: Queue, client: Any) -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "-3", "99999999999", "x", ""])
-def test_a_page_that_is_none_is_the_nearest(many: Queue, client: Any, page: str) -> None:
+def test_an_invalid_page_number_gives_the_nearest_page(many: Queue, client: Any, page: str) -> None:
     answer = client.get("/jobs", params={"page": page})
     assert answer.status_code == 200
     assert ids(answer.text)
@@ -120,7 +120,7 @@ def test_a_job_that_moves_while_it_is_shown_is_left_out(queue: Queue) -> None:
     assert "one" not in [status.id for status in browser.page(Query()).jobs]
 
 
-def test_a_record_that_is_none_can_be_sorted_and_searched(
+def test_an_invalid_record_can_be_sorted_and_searched(
     queue: Queue, drop: Callable[..., Path]
 ) -> None:
     drop("half.json", '{"command": "ec')

@@ -142,7 +142,7 @@ def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, clien
         ("/jobs/good/cancel", 405),
     ],
 )
-def test_what_cannot_be_had_is_a_clear_page(
+def test_what_does_not_exist_is_a_clear_page(
     settled: Queue, client: Any, path: str, status: int
 ) -> None:
     answer = client.get(path)
@@ -154,7 +154,7 @@ def test_what_cannot_be_had_is_a_clear_page(
     assert as_json.json()["error"]
 
 
-def test_a_mistake_of_ours_is_told_without_a_traceback(
+def test_an_internal_error_is_reported_without_a_traceback(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.app.state.site.queue, "workers", lambda: 1 / 0)
@@ -164,7 +164,7 @@ def test_a_mistake_of_ours_is_told_without_a_traceback(
     assert "This is a bug" in answer.text
 
 
-def test_a_spool_that_is_gone_is_told(client: Any, root: Path) -> None:
+def test_a_missing_spool_is_reported(client: Any, root: Path) -> None:
     root.rename(root.with_name("gone"))
     answer = client.get("/jobs")
     assert answer.status_code == 500
@@ -172,7 +172,7 @@ def test_a_spool_that_is_gone_is_told(client: Any, root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/jobs/hostile", "/jobs/good/logs/1", "/events?none"])
-def test_to_look_changes_nothing_in_the_spool(
+def test_showing_a_page_changes_nothing_in_the_spool(
     settled: Queue, client: Any, bytes_of: Callable[[], dict[str, bytes]], path: str
 ) -> None:
     settled.enqueue(HOSTILE, id="hostile")
@@ -197,7 +197,7 @@ def test_what_a_job_says_is_escaped_everywhere(
     assert "&lt;script&gt;" in text
 
 
-def test_a_file_whose_name_is_no_id_is_listed_as_text_and_not_linked(
+def test_a_file_whose_name_is_not_an_id_is_listed_as_text_and_not_linked(
     client: Any, drop: Callable[..., Path]
 ) -> None:
     drop("<b onclick=alert(1)>.json")

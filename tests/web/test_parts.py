@@ -1,4 +1,4 @@
-"""The parts that need no page: log text, chart, timeline, background tasks."""
+"""Parts that need no page: log text, chart, timeline, background tasks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_of_a_log_that_grows_faster_than_it_is_read_a_piece_is_left_out(tmp_path
     assert len(shown) <= logtext.CHUNK_BYTES
 
 
-def test_a_log_that_is_emptied_is_begun_anew(tmp_path: Path) -> None:
+def test_a_log_that_was_emptied_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first, long\n")
     reader = logtext.LogReader(str(path), 0)
@@ -92,7 +92,7 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
         logtext.last_part(str(tmp_path / "log"))
 
 
-def test_no_log_is_no_text(tmp_path: Path) -> None:
+def test_a_missing_log_is_empty_text(tmp_path: Path) -> None:
     assert logtext.last_part(str(tmp_path / "none")) == ("", 0, 0)
 
 
