@@ -212,6 +212,18 @@ def test_a_change_of_a_removed_job_is_an_error_on_the_page(
     expect(page.locator("#alert")).to_contain_text("does not exist")
 
 
+def test_the_page_of_a_missing_job_offers_the_only_job_whose_id_begins_with_it(
+    queue: Queue, page: Any, address: str
+) -> None:
+    page.watcher.expect("404")
+    queue.enqueue("true", id="mail-10")
+    live(page, address + "/jobs/mail-1")
+    expect(page.locator("h1")).to_have_text("Not found")
+    page.get_by_role("link", name="mail-10").click()
+    expect(page).to_have_url(address + "/jobs/mail-10")
+    expect(page.locator("#head .badge")).to_have_text("pending")
+
+
 def test_workers_and_their_slots_are_shown_and_a_dead_worker_is_noticed(
     queue: Queue, page: Any, address: str, worker: Callable[..., Any]
 ) -> None:
