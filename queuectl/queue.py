@@ -198,20 +198,20 @@ class Queue:
 
         Raises NoSuchJob if there is no such job or it has had no such attempt.
         """
-        place = self._find(id, exact)
-        newest = self._newest_attempt(place)
+        status = self.get(id, exact=exact)
+        newest = _newest_attempt(status)
         number = newest if attempt is None else attempt
         if not 1 <= number <= newest:
             had = f"has had no attempt {number} (it has had {newest})"
-            raise NoSuchJob(f"job {place.id} {had if newest else 'has had no attempt yet'}")
-        return self.spool.layout.log(place.id, number)
+            raise NoSuchJob(f"job {status.id} {had if newest else 'has had no attempt yet'}")
+        return self.spool.layout.log(status.id, number)
 
     def newest_attempt(self, id: str) -> int:
         """Return the number of a job's newest attempt, the running one included; 0 if it has none.
 
         The id is exact. Raises NoSuchJob.
         """
-        return self._newest_attempt(self.spool.reader.find_exactly(id))
+        return _newest_attempt(self.get(id, exact=True))
 
     def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
         """Yield an attempt's output from an offset on; nothing if there is no log. Raises OSError.
@@ -257,6 +257,11 @@ class Queue:
             claims = [paths.claims(n) for n in self.spool.reader.claimants() if n in workers]
             directories = [paths.root, *directories, paths.tmp, *claims]
         return Watch(directories)
+
+    def follow_workers(self, watch: Watch) -> None:
+        """Let a wait of this watch also end when a running worker's process dies."""
+        for worker in self.spool.reader.workers():
+            watch.follow(worker)
 
     def check(self, *, repair: bool = False) -> builtins.list[Finding]:
         """Return what is damaged in the spool; with `repair`, after repairing what can be."""
@@ -456,9 +461,6 @@ class Queue:
     def _find(self, id: str, exact: bool) -> Place:
         return self.spool.reader.find_exactly(id) if exact else self.spool.reader.find(id)
 
-    def _newest_attempt(self, place: Place) -> int:
-        return place.attempt if isinstance(place, ClaimedPlace) else self._attempts(place)
-
     def _attempts(self, place: Place) -> int:
         try:
             return len(self.spool.reader.read(place.path)[0].history)
@@ -498,3 +500,9 @@ class Queue:
     def _retried(self, claim: Claim) -> tuple[Job, State]:
         now = clock.format_timestamp(clock.now())
         return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
+
+
+def _newest_attempt(status: JobStatus) -> int:
+    if status.attempt is not None:
+        return status.attempt
+    return len(status.job.history) if status.job else 0

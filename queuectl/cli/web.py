@@ -78,15 +78,15 @@ def web(
       queuectl web --host 0.0.0.0 --read-only
       queuectl web --public-url https://queue.example.org
     """
-    app, guard, server = _load()
-    if public_url is not None and not guard.is_base(public_url):
+    app, web_access, server = _load()
+    if public_url is not None and not web_access.is_base(public_url):
         raise InvalidInput(
             f"{public_url!r} is not an address such as https://queue.example.org, without a path"
         )
-    secret = _token(token, none=no_token, private=guard.is_loopback(host) and not public_url)
+    secret = _token(token, none=no_token, private=web_access.is_loopback(host) and not public_url)
     queue = shared.open_queue(context, spool, create=True)
     listener = server.bind(host, port)
-    access = guard.Access(
+    access = web_access.Access(
         host=host,
         port=listener.getsockname()[1],
         token=secret,
@@ -108,12 +108,12 @@ def web(
 def _load() -> tuple[ModuleType, ModuleType, ModuleType]:
     """Import what serves. Raises QueuectlError if the packages it needs are not installed."""
     try:
-        from queuectl.web import app, guard, server
+        from queuectl.web import access, app, server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "jinja2", "anyio"):
             raise QueuectlError(MISSING) from None
         raise
-    return app, guard, server
+    return app, access, server
 
 
 def _announce(address: str, token: str | None, spool: str, as_json: bool) -> None:

@@ -1,5 +1,5 @@
-"""The web page: a thin face over `queuectl.Queue`, in the extra `web`.
+"""The web page: a face of `queuectl.Queue`, in the extra `web`.
 
-Starlette serves it and Jinja writes it; the page's own script follows one EventSource. Nothing
-here changes the spool but through the Python API, and no page that is only looked at does.
+Starlette serves it, Jinja renders the templates, and a script follows one EventSource. Everything
+here reads and changes the queue through `Queue`, and showing a page changes nothing.
 """

@@ -1,4 +1,4 @@
-"""The ASGI application: its routes, and what becomes of errors."""
+"""The ASGI application: its routes, and the answers to errors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,21 @@ from starlette.staticfiles import StaticFiles
 
 from queuectl import errors
 from queuectl.queue import Queue
-from queuectl.web import dead_letters, forms, job_page, probes, views
-from queuectl.web.guard import Access, Guard
-from queuectl.web.page import error_message
-from queuectl.web.site import Site, action, page, site_of
-from queuectl.web.stream import events
+from queuectl.web.access import Access, AccessMiddleware
+from queuectl.web.endpoints import action, page, site_of
+from queuectl.web.pages import (
+    dead_letters,
+    enqueue,
+    events,
+    job,
+    lists,
+    overview,
+    probes,
+    settings,
+    workers,
+)
+from queuectl.web.rendering import error_message
+from queuectl.web.site import Site
 
 STATUSES: dict[type[Exception], int] = {
     errors.InvalidInput: 400,
@@ -32,38 +42,38 @@ STATUSES: dict[type[Exception], int] = {
     errors.NotDurable: 507,
     errors.SpoolUnusable: 503,
 }
-"""The HTTP status of each error; the nearest ancestor decides, 500 if there is none."""
+"""The HTTP status of each error, or of its nearest ancestor that is listed; otherwise 500."""
 
 _TITLES = {
-    400: "That is not valid",
+    400: "Invalid request",
     404: "Not found",
-    405: "Not done that way",
-    409: "That cannot be done now",
+    405: "Method not allowed",
+    409: "Not possible now",
     503: "The spool cannot be used",
-    507: "The disk refuses",
+    507: "The change could not be saved",
 }
 
 
 def routes() -> list[BaseRoute]:
-    """List all that is served. What is added here is guarded as all the rest."""
+    """List all routes. The access control covers every one of them."""
     return [
-        Route("/", page(views.overview)),
-        Route("/jobs", page(views.jobs)),
-        Route("/jobs/{job_id}", page(job_page.job)),
-        Route("/jobs/{job_id}/logs/{attempt}", page(job_page.log)),
-        Route("/jobs/{job_id}/cancel", action(job_page.cancel), methods=["POST"]),
-        Route("/jobs/{job_id}/retry", action(job_page.retry), methods=["POST"]),
-        Route("/dead", page(views.dead)),
+        Route("/", page(overview.overview)),
+        Route("/jobs", page(lists.jobs)),
+        Route("/jobs/{job_id}", page(job.job)),
+        Route("/jobs/{job_id}/logs/{attempt}", page(job.log)),
+        Route("/jobs/{job_id}/cancel", action(job.cancel), methods=["POST"]),
+        Route("/jobs/{job_id}/retry", action(job.retry), methods=["POST"]),
+        Route("/dead", page(dead_letters.dead)),
         Route("/dead/retry", action(dead_letters.retry_selected), methods=["POST"]),
         Route("/dead/retry-all", action(dead_letters.retry_all), methods=["POST"]),
         Route("/dead/purge", action(dead_letters.purge), methods=["POST"]),
-        Route("/workers", page(views.workers)),
-        Route("/enqueue", page(forms.enqueue_form)),
-        Route("/enqueue", action(forms.enqueue), methods=["POST"]),
-        Route("/enqueue/json", action(forms.enqueue_json), methods=["POST"]),
-        Route("/settings", page(forms.settings)),
-        Route("/settings/{key}", action(forms.change_setting), methods=["POST"]),
-        Route("/events", events),
+        Route("/workers", page(workers.workers)),
+        Route("/enqueue", page(enqueue.enqueue_form)),
+        Route("/enqueue", action(enqueue.enqueue), methods=["POST"]),
+        Route("/enqueue/json", action(enqueue.enqueue_json), methods=["POST"]),
+        Route("/settings", page(settings.settings)),
+        Route("/settings/{key}", action(settings.change_setting), methods=["POST"]),
+        Route("/events", events.events),
         Route("/healthz", probes.healthz),
         Route("/metrics", probes.metrics),
         Mount("/static", StaticFiles(packages=[("queuectl.web", "static")])),
@@ -76,18 +86,18 @@ def make_app(queue: Queue, access: Access) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        site.hub.start()
+        site.live.start()
         yield
-        site.hub.close()
-        site.chores.close()
+        site.live.close()
+        site.tasks.close()
 
     app = Starlette(
         routes=routes(),
-        middleware=[Middleware(Guard, access=access, pages=site.pages)],
+        middleware=[Middleware(AccessMiddleware, access=access, renderer=site.renderer)],
         exception_handlers={
             errors.QueuectlError: _refused,
             OSError: _refused,
-            HTTPException: _no_such_page,
+            HTTPException: _http_error,
         },
         lifespan=lifespan,
     )
@@ -98,14 +108,15 @@ def make_app(queue: Queue, access: Access) -> Starlette:
 def _refused(request: Request, error: Exception) -> Response:
     kinds = (STATUSES.get(kind) for kind in type(error).__mro__)
     status = next((status for status in kinds if status), 500)
-    return _say(request, status, error_message(error))
+    return _answer(request, status, error_message(error))
 
 
-def _no_such_page(request: Request, error: Exception) -> Response:
-    status = cast(HTTPException, error).status_code
-    return _say(request, status, "There is no such page." if status == 404 else str(error))
+def _http_error(request: Request, error: Exception) -> Response:
+    found = cast(HTTPException, error)
+    message = "This page does not exist." if found.status_code == 404 else found.detail
+    return _answer(request, found.status_code, message)
 
 
-def _say(request: Request, status: int, message: str) -> Response:
-    title = _TITLES.get(status, "It could not be done")
-    return site_of(request).pages.refusal(request.scope, status, title, message)
+def _answer(request: Request, status: int, message: str) -> Response:
+    title = _TITLES.get(status, "The request failed")
+    return site_of(request).renderer.error_page(request.scope, status, title, message)

@@ -1,4 +1,4 @@
-"""The chart as numbers that a template draws: bars in a box of 600 by 120, and a table."""
+"""The chart of the overview as numbers for its template: bars in a box of 600 by 120."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from queuectl.web.timeline import SPANS, Bucket
 
 WIDTH, HEIGHT = 600, 120
 _GAP = 0.2
-_LEAST = 2.0
-"""A bar of one job among thousands is still to be seen: so many units high."""
+_MIN_HEIGHT = 2.0
+"""The height of a bar of one job among thousands, so that it is still visible."""
 
 
 class Segment(Struct, frozen=True):
-    """A piece of a bar."""
+    """One coloured part of a bar."""
 
     kind: str
     x: float
@@ -27,7 +27,7 @@ class Segment(Struct, frozen=True):
 
 
 class Bar(Struct, frozen=True):
-    """What ended in one bucket, and how it is drawn."""
+    """One bucket and how to draw it."""
 
     label: str
     bucket: Bucket
@@ -36,7 +36,7 @@ class Bar(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True):
-    """All that a template needs to draw it."""
+    """All that the template needs."""
 
     span: str
     width: int
@@ -50,7 +50,7 @@ class Chart(Struct, frozen=True):
 
 
 def draw(span: str, buckets: Sequence[Bucket]) -> Chart:
-    """Lay the bars out: completed below, failed attempts above it, the dead on top."""
+    """Lay out the bars: completed at the bottom, failed attempts above, dead jobs on top."""
     top = _round_up(max((b.completed + b.failed + b.dead for b in buckets), default=0))
     step = WIDTH / len(buckets)
     bars = []
@@ -75,7 +75,7 @@ def _segments(bucket: Bucket, x: float, step: float, top: int) -> list[Segment]:
     found, y = [], float(HEIGHT)
     for kind in ("completed", "failed", "dead"):
         if count := getattr(bucket, kind):
-            height = max(count / top * HEIGHT, _LEAST)
+            height = max(count / top * HEIGHT, _MIN_HEIGHT)
             y = max(y - height, 0.0)
             left = x + step * _GAP / 2
             found.append(
@@ -87,7 +87,7 @@ def _segments(bucket: Bucket, x: float, step: float, top: int) -> list[Segment]:
 
 
 def _round_up(most: int) -> int:
-    """Return the scale's end: a round number, its half one too or nearly so."""
+    """Return the end of the scale: a round number whose half is, mostly, round too."""
     scale = 1
     while True:
         for factor in (1, 2, 3, 4, 6, 8):

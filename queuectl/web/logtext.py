@@ -1,7 +1,7 @@
-"""A log as text: a command's output is hostile input, and any bytes at all.
+"""Logs as text. The output of a command is hostile input, and may be any bytes.
 
-Colours and erasures of terminals are taken out, for many programs write them into any log.
-Everything else that a terminal would obey, or that would turn the text around, is spelled out.
+Many programs write colours and line erasures into any log; these are removed. All other characters
+that a terminal would obey, or that change the direction of text, are spelled out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 
 from queuectl.view.text import printable
 
-MOST_SHOWN = 256 * 1024
-"""Bytes of a log that a page shows, its end; the whole is a link away."""
+MAX_SHOWN_BYTES = 256 * 1024
+"""A page shows the end of a log; it links to the whole log."""
 CHUNK_BYTES = 64 * 1024
 
 _DECORATION = re.compile(r"\x1b\[[0-9;:]*[mK]")
@@ -24,34 +24,34 @@ _UNFINISHED = re.compile(
 
 
 def plain(data: bytes) -> str:
-    """Make bytes of output safe to read."""
+    """Make the bytes of a log safe to read."""
     text = data.decode(errors="replace")
     text = _LINE_END.sub("\n", _DECORATION.sub("", text))
     lines = text.split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
-class Reader:
-    """Reads a log from an offset on, as it grows; what it gives ends at whole characters."""
+class LogReader:
+    """Reads a log from an offset on while it grows. What it returns ends at a whole character."""
 
     def __init__(self, path: str, offset: int) -> None:
         self._path = path
         self.offset = offset
 
     def read(self, *, final: bool = False) -> str:
-        """Return what has come since, at most a chunk of it; with `final` also half a character.
+        """Return the next text, at most a chunk; with `final` also an incomplete character.
 
-        A log that has become shorter is begun anew: somebody has emptied it. Of one that grows
-        faster than it is read, a piece is left out, and that is said.
+        If the log has become shorter, someone has emptied it, and it is read from its start. If it
+        grows faster than it is read, a part is left out, and the text says so.
         """
         size, left_out = _size(self._path), 0
         if size < self.offset:
             self.offset = 0
-        if size - self.offset > MOST_SHOWN:
+        if size - self.offset > MAX_SHOWN_BYTES:
             left_out = size - CHUNK_BYTES - self.offset
             self.offset += left_out
         data = _slice(self._path, self.offset, CHUNK_BYTES)
-        if left_out and (cut := data.find(b"\n") + 1):  # go on with a whole line
+        if left_out and (cut := data.find(b"\n") + 1):  # continue with a whole line
             left_out, self.offset, data = left_out + cut, self.offset + cut, data[cut:]
         if not final and (tail := _UNFINISHED.search(data)):
             data = data[: tail.start()]
@@ -60,10 +60,10 @@ class Reader:
 
 
 def last_part(path: str) -> tuple[str, int, int]:
-    """Return the end of a log, the offset up to which it goes, and how many bytes were left out."""
+    """Return the last part of a log, its end as an offset, and how many bytes are left out."""
     size = _size(path)
-    first = max(0, size - MOST_SHOWN)
-    data = _slice(path, first, MOST_SHOWN)
+    first = max(0, size - MAX_SHOWN_BYTES)
+    data = _slice(path, first, MAX_SHOWN_BYTES)
     if first and 0 <= (cut := data.find(b"\n")) < 4096:  # begin with a whole line
         first, data = first + cut + 1, data[cut + 1 :]
     if tail := _UNFINISHED.search(data):

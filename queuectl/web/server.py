@@ -1,4 +1,4 @@
-"""The process behind the page: its socket, its signals, its end."""
+"""The server process: its socket, its signals and its shutdown."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from starlette.applications import Starlette
 from queuectl.errors import InvalidInput, QueuectlError
 
 SECONDS_TO_FINISH = 5
-"""How long requests that are under way at the end are waited for."""
+"""How long the shutdown waits for requests that are not answered yet."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen at an address; port 0 is any that is free. Raises QueuectlError, InvalidInput."""
+    """Listen on an address; port 0 is any free port. Raises QueuectlError, InvalidInput."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
-        raise InvalidInput(f"{host!r} is no address of this machine") from None
+        raise InvalidInput(f"{host!r} is not an address of this machine") from None
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -35,19 +35,22 @@ def bind(host: str, port: int) -> socket.socket:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise QueuectlError(
                 f"port {port} of {host} is in use: choose another with --port, "
-                "or 0 for any that is free"
+                "or 0 for any free port"
             ) from None
         reason = error.strerror if isinstance(error, OSError) else error
-        raise QueuectlError(f"cannot listen at {host} port {port}: {reason}") from None
+        raise QueuectlError(f"cannot listen on {host} port {port}: {reason}") from None
     return listener
 
 
 def serve(app: Starlette, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; open EventSource connections are ended, not waited for."""
+    """Serve until SIGINT or SIGTERM. The shutdown ends open EventSource connections.
+
+    `ready` is called when the server accepts requests.
+    """
     config = uvicorn.Config(
         app,
         log_level="warning",
-        access_log=False,  # an address may hold the token
+        access_log=False,  # an address may contain the token
         server_header=False,
         date_header=False,
         ws="none",
@@ -57,7 +60,7 @@ def serve(app: Starlette, listener: socket.socket, ready: Callable[[], None]) ->
 
 
 class _Server(uvicorn.Server):
-    """A server that ends its streams first, and whose end by a signal is a good one."""
+    """A server that ends its streams first, and for which a signal is a normal end."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -80,6 +83,6 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _end(self) -> None:
-        self.force_exit = self.should_exit  # a second signal: at once
+        self.force_exit = self.should_exit  # a second signal ends it at once
         self.should_exit = True
-        self._app.state.site.hub.close()
+        self._app.state.site.live.close()

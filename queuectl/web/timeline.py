@@ -1,36 +1,32 @@
-"""How many attempts ended how, over time, as the records tell it.
+"""Outcomes over time: how many attempts completed or failed and how many jobs died.
 
-Each record that comes into done/, failed/ or dead/ is read once; its history says when each
-attempt ended. So the chart is right from the first look on, also for what happened before the
-page was opened, and an event that the watch has lost is not lost here.
+Each record that arrives in done/, failed/ or dead/ is read once; its history says when each attempt
+ended. So the chart also shows what happened before the page was opened, and an event that the watch
+has lost makes no difference.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
 
 from queuectl import clock
-from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidInput
-from queuectl.record.job import MAX_RECORD_BYTES
-from queuectl.spool import layout
-from queuectl.spool.reader import Reader
 from queuectl.view.pages import Entry
 
 SPANS: dict[str, tuple[int, int]] = {"5m": (300, 5), "1h": (3600, 60), "24h": (86400, 1800)}
-"""What can be seen: so many seconds in all, in buckets of so many."""
+"""The spans of the chart: the length of each, and of its buckets, in seconds."""
 LONGEST = 86400
-_GRAIN = 5
-_MOST_KNOWN = 400_000
+_GRAIN_SECONDS = 5
+_MAX_COUNTED = 400_000
 _FAILURES = ("failed", "timeout", "lost")
 
 
 class Bucket(Struct, frozen=True):
-    """What ended from `start` on (seconds since the epoch), for the length of a bucket."""
+    """What ended in one bucket, which begins at `start` (seconds since the epoch)."""
 
     start: float
     completed: int
@@ -51,19 +47,23 @@ _decode = msgspec.json.Decoder(_Past).decode
 
 
 class Timeline:
-    """Attempts completed and failed, and jobs that died, counted by time."""
+    """Completed attempts, failed attempts and dead jobs, counted by time.
 
-    def __init__(self, spool: Reader) -> None:
-        self._spool = spool
+    `read` returns the bytes of a listed file, or raises OSError.
+    """
+
+    def __init__(self, read: Callable[[Entry], bytes]) -> None:
+        self._read = read
         self._lock = threading.Lock()
         self._grains: dict[int, list[int]] = {}
         self._counted: dict[str, int] = {}
         self._unread: list[Entry] = []
 
     def note(self, arrivals: Iterable[Entry], most: int) -> bool:
-        """Count what is new in the records of jobs that have come into a state.
+        """Count what is new in the records of jobs that have arrived in a state.
 
-        At most so many are read, the newest first; returns whether some are left for later.
+        At most `most` records are read, the newest first; returns whether some are left for the
+        next call.
         """
         horizon = clock.now() - LONGEST
         ended = [e for e in arrivals if e.state != "pending" and e.changed / 1e9 > horizon]
@@ -79,7 +79,7 @@ class Timeline:
             return bool(self._unread)
 
     def series(self, span: str) -> list[Bucket]:
-        """Return the buckets of a span, one of SPANS, the oldest first; the last is not over."""
+        """Return the buckets of a span of SPANS, oldest first; the last one has not ended yet."""
         seconds, width = SPANS[span]
         last = int(clock.now() // width) * width
         first = last - seconds + width
@@ -93,16 +93,12 @@ class Timeline:
 
     def _attempts(self, entry: Entry) -> list[_Ended]:
         try:
-            data, _ = read_regular(
-                self._spool.layout.entry(entry.state, entry.name), MAX_RECORD_BYTES
-            )
-            return _decode(data).history
+            return _decode(self._read(entry)).history
         except (OSError, msgspec.DecodeError, RecursionError):
             return []
 
     def _count(self, entry: Entry, attempts: list[_Ended], horizon: float) -> None:
-        job_id = layout.stem(entry.name)
-        known = self._counted.pop(job_id, 0)
+        known = self._counted.pop(entry.name, 0)
         for ended in attempts[known:]:
             kind = 0 if ended.outcome == "ok" else 1 if ended.outcome in _FAILURES else None
             if kind is not None and ended.finished_at is not None:
@@ -110,17 +106,19 @@ class Timeline:
                     self._add(clock.parse_timestamp(ended.finished_at), kind, horizon)
                 except InvalidInput:
                     continue
-        self._counted[job_id] = max(known, len(attempts))
+        self._counted[entry.name] = max(known, len(attempts))
         if entry.state == "dead":
             self._add(entry.changed / 1e9, 2, horizon)
 
     def _add(self, moment: float, kind: int, horizon: float) -> None:
         if moment > horizon:
-            self._grains.setdefault(int(moment // _GRAIN) * _GRAIN, [0, 0, 0])[kind] += 1
+            self._grains.setdefault(int(moment // _GRAIN_SECONDS) * _GRAIN_SECONDS, [0, 0, 0])[
+                kind
+            ] += 1
 
     def _forget(self, horizon: float) -> None:
         for start in [start for start in self._grains if start < horizon]:
             del self._grains[start]
-        if len(self._counted) > _MOST_KNOWN:  # the oldest half: they are over, nearly all
-            for job_id in list(self._counted)[: _MOST_KNOWN // 2]:
-                del self._counted[job_id]
+        if len(self._counted) > _MAX_COUNTED:  # forget the oldest half: nearly all have ended
+            for name in list(self._counted)[: _MAX_COUNTED // 2]:
+                del self._counted[name]

@@ -1,5 +1,4 @@
-"""A site of its own for each test: in this process for what it answers, in real processes and
-a real browser for what people do with it."""
+"""Fixtures: each test has its own site, in this process or in real processes with a browser."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ pytest.importorskip("httpx2", reason="starlette's test client needs httpx2")
 from starlette.testclient import TestClient
 
 from queuectl import Queue
+from queuectl.web.access import Access
 from queuectl.web.app import make_app
-from queuectl.web.guard import Access
 
 PROGRAM = Path(sys.executable).with_name("queuectl")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -39,7 +38,7 @@ OURS = {"Origin": BASE}
 
 
 class Client(TestClient):
-    """A visitor's browser: follows nothing, and says whose page sent a form."""
+    """A browser that follows no redirect and sends forms from a page of the site."""
 
     def send_form(self, path: str, **fields: Any) -> Any:
         return self.post(path, data=fields, headers=OURS)
@@ -67,7 +66,7 @@ def client(make_client: Callable[..., Client]) -> Client:
 
 
 class Process:
-    """A command of ours that goes on until it is told to stop."""
+    """A queuectl command that runs until it is stopped."""
 
     def __init__(self, root: Path, *arguments: str, **environment: str) -> None:
         self.log = root.parent / f"{arguments[0]}.err"
@@ -121,13 +120,13 @@ def serve(root: Path) -> Iterator[Callable[..., tuple[str, Process]]]:
 
 @pytest.fixture
 def address(serve: Callable[..., tuple[str, Process]]) -> str:
-    """One without a token, so that a test can go to any page at once."""
+    """The address of a server without a token, so that a test can open any page at once."""
     return serve("--no-token")[0].rstrip("/")
 
 
 @pytest.fixture
 def worker(root: Path) -> Iterator[Callable[..., Process]]:
-    """Start `queuectl worker start`; at the end of the test its jobs are ended with it."""
+    """Start `queuectl worker start`; the end of the test stops the worker and its jobs."""
     started: list[Process] = []
 
     def start(*options: str) -> Process:
@@ -136,7 +135,7 @@ def worker(root: Path) -> Iterator[Callable[..., Process]]:
 
     yield start
     for process in started:
-        for _ in range(20):  # the first lets the jobs end, the second ends them
+        for _ in range(20):  # the first lets the jobs end, the second kills them
             if process.process.poll() is not None:
                 break
             process.process.send_signal(signal.SIGINT)
@@ -157,7 +156,7 @@ def browser() -> Iterator[Any]:
 
 
 class Watcher:
-    """Hears all that must not happen on a page: dialogs, errors, foreign addresses."""
+    """Records what must not happen on a page: dialogs, errors, requests to other hosts."""
 
     def __init__(self, page: Any) -> None:
         self.heard: list[str] = []
@@ -168,7 +167,7 @@ class Watcher:
         page.on("request", self._request)
 
     def expect(self, text: str) -> None:
-        """Let the browser note that an answer had this status."""
+        """Allow console messages that contain this text."""
         self._expected.append(text)
 
     def _dialog(self, dialog: Any) -> None:
@@ -187,7 +186,7 @@ class Watcher:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page in a context of its own; whatever is amiss on it fails the test."""
+    """Open a page in a context of its own; the test fails if the watcher records anything."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=DEADLINE_MS)

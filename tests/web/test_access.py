@@ -1,178 +1,213 @@
-"""With the keyboard alone, for a screen reader, on a phone, in the dark."""
+"""Access control: hosts, origins, methods and the token."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from queuectl import Queue
+from queuectl.web.access import Access
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
+TOKEN = "a-long-enough-secret"
+POSTS = (
+    *("/enqueue", "/enqueue/json", "/jobs/one/cancel", "/jobs/one/retry", "/dead/retry"),
+    *("/dead/retry-all", "/dead/purge", "/settings/max_retries"),
+)
 
-PAGES = ("/", "/jobs", "/dead", "/workers", "/enqueue", "/settings", "/jobs/long-one")
-CONTRASTS = """
-() => {
-  const luminance = (c) => c.map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const colour = (text) => text.match(/[\\d.]+/g).map(Number);
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const c = colour(getComputedStyle(e).backgroundColor);
-      if (c.length === 3 || c[3] === 1) return c.slice(0, 3);
-    }
-    return [255, 255, 255];
-  };
-  const low = [];
-  for (const e of document.querySelectorAll("body *")) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.closest(".unseen, .skip, svg, [disabled]")) continue;
-    const [a, b] = [colour(getComputedStyle(e).color).slice(0, 3), ground(e)].map(luminance);
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) low.push(`${e.tagName}.${e.className}: ${ratio.toFixed(2)}`);
-  }
-  return [...new Set(low)];
-}
-"""
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8374", "localhost:8374", "localhost", "[::1]:8374", "127.0.0.9"]
+)
+def test_a_loopback_name_is_ours(client: Any, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8374", "127.0.0.1.evil.example", "localhost.evil.example"),
+        *("192.168.1.5:8374", "", "[::1].evil.example", "2130706433", "127.0.0.1@evil.example"),
+    ],
+)
+def test_any_other_host_is_refused_so_that_no_name_can_be_rebound(client: Any, host: str) -> None:
+    answer = client.get("/", headers={"Host": host})
+    assert answer.status_code == 403
+    assert "card" not in answer.text
+
+
+def test_the_bound_host_is_ours(make_client: Callable[..., Any]) -> None:
+    client = make_client(host="queue.lan")
+    assert client.get("/", headers={"Host": "queue.lan:8374"}).status_code == 200
+    assert client.get("/", headers={"Host": "other.lan:8374"}).status_code == 403
+
+
+def test_bound_to_all_addresses_any_address_is_ours_and_no_foreign_name() -> None:
+    access = Access(host="0.0.0.0", token=TOKEN)
+    assert access.names("192.168.1.5:8374")
+    assert not access.names("evil.example:8374")
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "null"},
+        {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-site"},
+        {},
+    ],
+    ids=lambda headers: " ".join(headers.values()) or "none",
+)
+def test_a_form_that_is_not_from_our_own_page_changes_nothing(
+    queue: Queue,
+    client: Any,
+    bytes_of: Callable[[], dict[str, bytes]],
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    queue.enqueue("true", id="one")
+    before = bytes_of()
+    fields = {"command": "touch /tmp/x", "json": '{"command": "true"}', "value": "1", "id": "one"}
+    assert client.post(path, data={**fields, "sure": "yes"}, headers=headers).status_code == 403
+    assert bytes_of() == before
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://127.0.0.1:8374"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=["our script", "our form without the script", "no origin at all"],
+)
+def test_a_form_of_our_own_page_is_taken(
+    queue: Queue, client: Any, headers: dict[str, str]
+) -> None:
+    answer = client.post("/enqueue", data={"command": "true", "id": "one"}, headers=headers)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/one")
+    assert queue.get("one").state == "pending"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_no_other_method_is_served(client: Any, method: str) -> None:
+    assert client.request(method, "/jobs").status_code == 405
+
+
+def test_read_only_shows_all_and_takes_nothing(
+    queue: Queue, make_client: Callable[..., Any]
+) -> None:
+    client = make_client(read_only=True)
+    queue.enqueue("true", id="one")
+    assert client.send_form("/jobs/one/cancel").status_code == 403
+    assert queue.get("one").state == "pending"
+    for path in ("/", "/jobs", "/dead", "/jobs/one", "/settings"):
+        text = client.get(path).text
+        assert 'method="post" action="/jobs' not in text
+        assert "Retry all" not in text
+        assert "<button id=" not in text
+
+
+# -- the token -------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def rich(queue: Queue, drain: Callable[..., Any]) -> Queue:
-    """A queue with something on every page, long words among it."""
-    queue.enqueue("echo " + "unbroken" * 60 + "; exit 1", id="long-one", max_retries=0)
-    queue.enqueue("true", id="a" * 100)
-    queue.enqueue(["printf", "%s", "x" * 500], id="argv", env={"A": "y" * 200})
-    drain(queue)
-    queue.enqueue("exit 1", id="again", priority=1)
-    queue.enqueue("true", id="later", delay=7200)
-    return queue
+def locked(make_client: Callable[..., Any]) -> Any:
+    return make_client(token=TOKEN)
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_enough_contrast(
-    rich: Queue, open_page: Callable[..., Any], address: str, path: str, scheme: str
+@pytest.mark.parametrize("path", ["/", "/jobs", "/events", "/jobs/one/logs/1", "/enqueue"])
+def test_without_the_token_nothing_is_told(queue: Queue, locked: Any, path: str) -> None:
+    queue.enqueue("secret command", id="one")
+    answer = locked.get(path)
+    assert answer.status_code == 401
+    assert "secret" not in answer.text
+    assert queue.path not in answer.text
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_without_the_token_nothing_is_done(queue: Queue, locked: Any, path: str) -> None:
+    assert locked.send_form(path, command="true").status_code == 401
+    assert queue.list() == []
+
+
+def test_the_token_in_an_address_becomes_a_cookie_that_only_our_pages_get(locked: Any) -> None:
+    answer = locked.get(f"/jobs?token={TOKEN}&state=dead")
+    cookie = answer.headers["set-cookie"].lower()
+    assert answer.status_code == 200
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert TOKEN not in cookie
+    assert TOKEN not in answer.text
+    assert "url=/jobs?state=dead" in answer.text
+    assert locked.get("/jobs?state=dead").status_code == 200
+
+
+@pytest.mark.parametrize("given", ["wrong", "", TOKEN[:-1], TOKEN + "x", "\xe9"])
+def test_a_wrong_token_lets_nobody_in(locked: Any, given: str) -> None:
+    answer = locked.get("/", params={"token": given})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert "This is not the token" in answer.text
+    assert locked.get("/", headers={"Cookie": f"queuectl-8374={TOKEN}"}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+def test_a_machine_is_let_in_by_the_address_without_going_on(locked: Any, path: str) -> None:
+    answer = locked.get(f"{path}?token={TOKEN}", headers={"Accept": "*/*"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "set-cookie" not in answer.headers
+    assert locked.get(f"{path}?token=wrong-wrong-wrong").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html,*/*", "text/html"),
+        ("application/json", "application/json"),
+        ("*/*", "text/plain"),
+        ("text/event-stream", "text/plain"),
+    ],
+)
+def test_the_token_is_asked_for_in_the_format_that_was_asked_for(
+    locked: Any, accept: str, kind: str
 ) -> None:
-    page = open_page(color_scheme=scheme)
-    page.goto(address + path)
-    assert page.evaluate(CONTRASTS) == []
+    answer = locked.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith(kind)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "token" in answer.text.lower()
 
 
-def test_the_dark_scheme_is_dark(open_page: Callable[..., Any], address: str) -> None:
-    grounds = []
-    for scheme in ("light", "dark"):
-        page = open_page(color_scheme=scheme)
-        page.goto(address)
-        text = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        grounds.append(sum(int(part) for part in text[4:-1].split(",")))
-    assert grounds[0] > 600 > 150 > grounds[1]
+def test_the_target_after_the_token_is_on_this_site(locked: Any) -> None:
+    text = locked.get(f"//evil.example/?token={TOKEN}").text
+    assert "url=//" not in text
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("width", [320, 360])
-def test_a_phone_shows_every_page_without_scrolling_sideways(
-    rich: Queue, open_page: Callable[..., Any], address: str, path: str, width: int
+def test_a_program_brings_the_token_in_a_header(locked: Any) -> None:
+    assert locked.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert locked.get("/", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_a_cookie_is_secure_behind_https(make_client: Callable[..., Any]) -> None:
+    client = make_client(token=TOKEN, public_url="https://queue.example.org")
+    answer = client.get(f"/?token={TOKEN}", headers={"Host": "queue.example.org"})
+    assert "secure" in answer.headers["set-cookie"].lower()
+
+
+def test_behind_a_proxy_forms_come_from_the_public_address(
+    queue: Queue, make_client: Callable[..., Any]
 ) -> None:
-    page = open_page(viewport={"width": width, "height": 740}, has_touch=True, is_mobile=True)
-    page.goto(address + path)
-    expect(page.locator(".link")).to_have_text("Live")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_every_control_has_a_name_and_the_page_its_landmarks(
-    rich: Queue, page: Any, address: str, path: str
-) -> None:
-    page.goto(address + path)
-    expect(page.locator("h1")).to_have_count(1)
-    for role in ("banner", "main"):
-        expect(page.get_by_role(role)).to_have_count(1)
-    expect(page.get_by_role("navigation", name="Pages", exact=True)).to_have_count(1)
-    expect(page.locator('.top [aria-current="page"]')).to_have_count(1)
-    for control in page.locator("a, button, input, select, textarea, pre[tabindex]").all():
-        if control.is_visible():
-            expect(control).to_have_accessible_name(re.compile(r"\S"))
-    twice = "ids => ids.filter((id, i) => ids.indexOf(id) !== i)"
-    ids = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
-    assert page.evaluate(twice, ids) == []
-
-
-def test_the_live_regions_are_there_from_the_start(page: Any, address: str) -> None:
-    page.goto(address)
-    expect(page.locator("#announcer")).to_have_attribute("role", "status")
-    expect(page.locator("#alert")).to_have_attribute("role", "alert")
-
-
-def focused(page: Any) -> str:
-    return str(
-        page.evaluate(
-            "(e => e.id || e.getAttribute('aria-label') || e.textContent.trim())"
-            "(document.activeElement)"
+    client = make_client(token=TOKEN, public_url="https://queue.example.org")
+    headers = {"Authorization": f"Bearer {TOKEN}", "Host": "queue.example.org"}
+    for origin, status in (("https://queue.example.org", 303), ("https://example.org", 403)):
+        answer = client.post(
+            "/enqueue", data={"command": "true"}, headers={**headers, "Origin": origin}
         )
-    )
-
-
-def press_until(page: Any, wanted: str, key: str = "Tab", most: int = 60) -> None:
-    seen = []
-    for _ in range(most):
-        page.keyboard.press(key)
-        seen.append(focused(page))
-        if wanted in seen[-1]:
-            outline = page.evaluate(
-                "(s => s.outlineStyle)(getComputedStyle(document.activeElement))"
-            )
-            assert outline != "none", f"the focus on {wanted} is not to be seen"
-            return
-    pytest.fail(f"{wanted} was not reached: {seen}")
-
-
-def test_a_dead_job_is_found_and_retried_with_the_keyboard_alone(
-    rich: Queue, page: Any, address: str
-) -> None:
-    page.goto(address)
-    expect(page.locator(".link")).to_have_text("Live")
-    page.keyboard.press("Tab")
-    assert focused(page) == "Skip to the content"
-    press_until(page, "Dead letters")
-    page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_have_text("Dead letters")
-    expect(page.locator(".link")).to_have_text("Live")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    expect(page.locator("#main")).to_be_focused()
-    press_until(page, "q")
-    page.keyboard.type("unbroken")
-    page.keyboard.press("Enter")
-    expect(page.locator("#list tbody tr")).to_have_count(1)
-    expect(page.locator(".link")).to_have_text("Live")
-    press_until(page, "t-long-one")
-    page.keyboard.press("Space")
-    press_until(page, "Retry chosen (1)")
-    page.keyboard.press("Enter")
-    expect(page.locator("#chore")).to_contain_text("1 job put back to pending")
-    expect(page.locator("#chore .flash")).to_be_focused()
-    assert rich.get("long-one").state == "pending"
-
-
-def test_the_focus_stays_where_it_is_when_the_list_changes(
-    rich: Queue, page: Any, address: str
-) -> None:
-    page.goto(address + "/jobs")
-    expect(page.locator(".link")).to_have_text("Live")
-    page.get_by_role("link", name="later").focus()
-    rich.enqueue("true", id="newcomer")
-    expect(page.locator("#list")).to_contain_text("newcomer")
-    expect(page.get_by_role("link", name="later")).to_be_focused()
-
-
-def test_motion_and_colour_are_not_the_only_signs(rich: Queue, page: Any, address: str) -> None:
-    page.goto(address + "/jobs")
-    expect(page.locator("#list .badge").first).to_have_text("pending")
-    page.goto(address)
-    expect(page.get_by_role("img", name="jobs died")).to_be_visible()
-    page.get_by_text("As a table").click()
-    expect(page.get_by_role("table").filter(has_text="Failed attempts")).to_be_visible()
+        assert answer.status_code == status
+    assert len(queue.list()) == 1

@@ -1,4 +1,4 @@
-"""What the forms do, and what they say of input that is not valid."""
+"""Forms: what they change, and their errors for invalid input."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_a_shell_command_is_enqueued_with_its_fields(queue: Queue, client: Any) 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("command", "   ", "what is to be run"),
-        ("id", "a/b", "1 to 100 letters"),
+        ("command", "   ", "the command is empty"),
+        ("id", "a/b", "an id is 1 to 100 letters"),
         ("priority", "high", "not a whole number"),
-        ("priority", "9" * 30, "a whole number"),
+        ("priority", "9" * 30, "fits in 64 bits"),
         ("max_retries", "-1", "at least 0"),
         ("timeout", "soon", "not a duration"),
         ("timeout", "0", "greater than 0"),
@@ -58,7 +58,7 @@ def test_a_shell_command_is_enqueued_with_its_fields(queue: Queue, client: Any) 
         ("env", "=x", "environment variable"),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field_and_nothing_is_lost(
+def test_an_error_is_shown_beside_its_field_and_the_input_is_kept(
     queue: Queue, client: Any, field: str, value: str, said: str
 ) -> None:
     answer = client.send_form("/enqueue", **{"command": "echo kept", field: value})
@@ -68,16 +68,16 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_is_lost(
     assert queue.list() == []
 
 
-def test_a_taken_id_is_said_beside_the_id(queue: Queue, client: Any) -> None:
+def test_a_taken_id_is_shown_beside_the_id(queue: Queue, client: Any) -> None:
     queue.enqueue("true", id="one")
     answer = client.send_form("/enqueue", command="true", id="one")
     assert answer.status_code == 409
     assert "exists already" in error_at(answer.text, "id")
 
 
-def test_delay_and_time_exclude_each_other(client: Any) -> None:
+def test_a_delay_and_a_time_cannot_be_combined(client: Any) -> None:
     answer = client.send_form("/enqueue", command="true", delay="1m", run_at="08:00")
-    assert "exclude" in error_at(answer.text, "delay")
+    assert "not both" in error_at(answer.text, "delay")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_one_job_as_json_over_many_lines_keeps_its_other_keys(queue: Queue, clie
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "what is to be enqueued"),
+        ("", "nothing to enqueue"),
         ("nonsense", "not a JSON object"),
         ('{"command": "true"}\n{"comm": 1}', "line 2"),
         ('[{"command": "true"}, 7]', "item 2"),
@@ -123,23 +123,36 @@ def test_json_that_is_not_valid_enqueues_nothing(
 def test_a_waiting_job_is_cancelled_and_retried(queue: Queue, client: Any) -> None:
     queue.enqueue("true", id="one")
     answer = client.send_form("/jobs/one/cancel")
-    assert answer.headers["location"] == "/jobs/one?said=cancelled"
+    assert answer.headers["location"] == "/jobs/one?notice=cancelled"
     assert queue.get("one").state == "dead"
-    assert "Cancelled." in client.get("/jobs/one?said=cancelled").text
+    assert "Cancelled." in client.get("/jobs/one?notice=cancelled").text
     client.send_form("/jobs/one/retry")
     assert queue.get("one").state == "pending"
 
 
+@pytest.mark.parametrize("change", ["cancel", "retry"])
+def test_a_change_on_the_page_of_a_removed_job_reaches_no_other_job(
+    queue: Queue, client: Any, change: str
+) -> None:
+    queue.enqueue("true", id="mail-10", delay=3600)
+    if change == "retry":
+        queue.cancel("mail-10")
+    before = queue.get("mail-10")
+    assert client.send_form(f"/jobs/mail-1/{change}").status_code == 404
+    assert client.send_form("/dead/retry", id="mail-1").status_code == 303
+    assert queue.get("mail-10") == before
+
+
 def test_what_a_page_says_cannot_be_put_into_its_address(queue: Queue, client: Any) -> None:
     queue.enqueue("true", id="one")
-    assert 'class="flash"' not in client.get("/jobs/one?said=Send+money+to").text
+    assert 'class="flash"' not in client.get("/jobs/one?notice=Send+money+to").text
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/jobs/none/cancel", 404), ("/jobs/none/retry", 404), ("/jobs/over/cancel", 409)],
 )
-def test_what_cannot_be_done_is_said(
+def test_an_impossible_change_is_an_error(
     queue: Queue, client: Any, drain: Callable[..., Any], path: str, status: int
 ) -> None:
     queue.enqueue("true", id="over")
@@ -161,28 +174,28 @@ def states(queue: Queue) -> dict[str, int]:
     return {str(state): count for state, count in queue.status().jobs.items() if count}
 
 
-def test_the_chosen_dead_are_retried(dead: Queue, client: Any) -> None:
+def test_the_selected_dead_jobs_are_retried(dead: Queue, client: Any) -> None:
     client.send_form("/dead/retry", id=["dead-1", "dead-3"])
     assert states(dead) == {"pending": 2, "dead": 3}
-    assert "2 jobs put back to pending" in client.get("/dead").text
+    assert "2 jobs moved back to pending" in client.get("/dead").text
 
 
-def test_all_the_dead_are_retried_and_what_cannot_be_is_named(
+def test_all_dead_jobs_are_retried_and_those_that_cannot_be_are_named(
     dead: Queue, client: Any, drop: Callable[..., Any]
 ) -> None:
     drop("broken.json", "{", state="dead")
     client.send_form("/dead/retry-all")
     assert states(dead) == {"pending": 5, "dead": 1}
     text = client.get("/dead").text
-    assert "5 jobs put back to pending; 1 left" in text
+    assert "5 jobs moved back to pending; 1 problem: broken " in text
 
 
-def test_none_chosen_is_said(dead: Queue, client: Any) -> None:
+def test_no_selection_is_an_error(dead: Queue, client: Any) -> None:
     assert client.send_form("/dead/retry").status_code == 400
     assert states(dead) == {"dead": 5}
 
 
-def test_the_dead_are_purged_by_who_is_sure(dead: Queue, client: Any) -> None:
+def test_dead_jobs_are_purged_only_after_confirmation(dead: Queue, client: Any) -> None:
     assert client.send_form("/dead/purge", older_than="0").status_code == 400
     assert client.send_form("/dead/purge", older_than="x", sure="yes").status_code == 400
     client.send_form("/dead/purge", older_than="1h", sure="yes")
@@ -205,7 +218,7 @@ def test_an_empty_value_is_none_where_that_is_the_default(queue: Queue, client: 
 
 
 def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, client: Any) -> None:
-    """Whatever settings there are; those that are texts have lines and quotes of their own."""
+    """This covers new settings too; those that are text may contain line ends and quotes."""
     for info in describe().values():
         is_text = getattr(info, "is_text", False)
         if is_text:
@@ -228,7 +241,7 @@ def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, cl
             shown = chosen[1]
         else:
             value = re.search(r'value="([^"]*)"', field[0])
-            assert value, field[0]
+            assert value
             shown = html.unescape(value[1])
         assert client.send_form(f"/settings/{info.name}", value=shown).status_code == 303
         assert queue.setting(info.name) == before
@@ -241,10 +254,10 @@ def test_every_setting_has_a_form_that_takes_back_what_it_shows(queue: Queue, cl
         ("timeout", "0", "greater than 0"),
         ("backoff_jitter", "2", "from 0 to 1"),
         ("keep_done", "soon", "not a duration"),
-        ("max_retries", "", "wants a value"),
+        ("max_retries", "", "must not be empty"),
     ],
 )
-def test_a_bad_value_is_said_beside_the_setting(
+def test_an_invalid_value_is_shown_beside_its_setting(
     queue: Queue, client: Any, key: str, value: str, said: str
 ) -> None:
     answer = client.send_form(f"/settings/{key}", value=value)
@@ -257,19 +270,19 @@ def test_an_unknown_setting_is_refused(client: Any) -> None:
     assert client.send_form("/settings/max_retrys", value="1").status_code == 400
 
 
-def test_a_broken_settings_file_is_told_and_left_alone(queue: Queue, client: Any) -> None:
+def test_a_broken_settings_file_is_reported_and_not_changed(queue: Queue, client: Any) -> None:
     path = queue.spool.layout.settings
     with open(path, "w") as file:
         file.write("max_retries = [")
     answer = client.get("/settings")
     assert answer.status_code == 200
-    assert "Mend the file by hand" in answer.text
+    assert "Fix the file in an editor" in answer.text
     assert client.send_form("/settings/max_retries", value="1").status_code == 400
     with open(path) as file:
         assert file.read() == "max_retries = ["
 
 
-def test_a_body_that_is_no_form_is_refused(queue: Queue, client: Any) -> None:
+def test_a_body_that_is_not_a_form_is_refused(queue: Queue, client: Any) -> None:
     for body, kind in (
         (b"command=true", "text/plain"),
         (b"command=" + b"x" * (9 << 20), "application/x-www-form-urlencoded"),

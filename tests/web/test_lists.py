@@ -1,4 +1,4 @@
-"""Pages of many jobs: paging, search, order; and that a look is cheap."""
+"""Lists of jobs: pages, search, order, and what the browser of jobs remembers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.view.pages import Browser, Query
+from queuectl.view.pages import Query
 
 
 def ids(text: str) -> list[str]:
@@ -25,7 +25,7 @@ def many(queue: Queue) -> Queue:
         for n in range(60)
     ]
     queue.enqueue_many(jobs)
-    for number in range(60):  # an mtime each, in the order of the batch
+    for number in range(60):  # with increasing mtimes, in the order of the batch
         path = queue.spool.layout.job("pending", f"job-{number:03}")
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
     return queue
@@ -43,7 +43,7 @@ def test_pages_together_show_every_job_once(many: Queue, client: Any) -> None:
 
 
 @pytest.mark.parametrize("page", ["0", "-3", "99999999999", "x", ""])
-def test_a_page_that_is_none_is_the_nearest(many: Queue, client: Any, page: str) -> None:
+def test_an_invalid_page_number_gives_the_nearest_page(many: Queue, client: Any, page: str) -> None:
     answer = client.get("/jobs", params={"page": page})
     assert answer.status_code == 200
     assert ids(answer.text)
@@ -71,7 +71,7 @@ def test_a_search_finds_ids_and_commands_whatever_their_case(many: Queue, client
         f"job-{n:03}" for n in range(10, 20)
     ]
     assert ids(client.get("/jobs", params={"q": "Number 07"}).text) == ["job-001"]
-    assert "Nothing has that" in client.get("/jobs?q=absent").text
+    assert "No job contains this text" in client.get("/jobs?q=absent").text
 
 
 def test_a_search_keeps_its_text_through_paging_and_sorting(many: Queue, client: Any) -> None:
@@ -89,11 +89,11 @@ def test_a_state_shows_its_jobs_alone(many: Queue, client: Any, drain: Callable[
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuectl.browse._REST", 0)
+    monkeypatch.setattr("queuectl.view.pages._REST", 0)
 
 
 def test_a_listing_notices_what_comes_and_goes(eager: None, queue: Queue) -> None:
-    browser = Browser(queue.spool.reader)
+    browser = queue.browser()
     assert browser.counts()["pending"] == 0
     queue.enqueue("true", id="one")
     assert browser.counts()["pending"] == 1
@@ -102,7 +102,7 @@ def test_a_listing_notices_what_comes_and_goes(eager: None, queue: Queue) -> Non
 
 
 def test_arrivals_are_told_once_each(eager: None, queue: Queue) -> None:
-    browser = Browser(queue.spool.reader)
+    browser = queue.browser()
     queue.enqueue("true", id="one")
     browser.counts()
     assert [entry.name for entry in browser.arrivals()] == ["one.json"]
@@ -112,7 +112,7 @@ def test_arrivals_are_told_once_each(eager: None, queue: Queue) -> None:
 
 
 def test_a_job_that_moves_while_it_is_shown_is_left_out(queue: Queue) -> None:
-    browser = Browser(queue.spool.reader)
+    browser = queue.browser()
     queue.enqueue("true", id="one")
     queue.enqueue("true", id="two")
     assert browser.page(Query()).total == 2
@@ -120,19 +120,19 @@ def test_a_job_that_moves_while_it_is_shown_is_left_out(queue: Queue) -> None:
     assert "one" not in [status.id for status in browser.page(Query()).jobs]
 
 
-def test_a_record_that_is_none_can_be_sorted_and_searched(
+def test_an_invalid_record_can_be_sorted_and_searched(
     queue: Queue, drop: Callable[..., Path]
 ) -> None:
     drop("half.json", '{"command": "ec')
     drop("deep.json", '{"command": "x", "y": ' + "[" * 5000 + "]" * 5000 + "}")
-    browser = Browser(queue.spool.reader)
+    browser = queue.browser()
     for sort in ("changed", "created", "id", "priority", "attempts"):
         assert browser.page(Query(sort=sort, search="half")).total == 1
     assert browser.page(Query(search="nowhere")).total == 0
 
 
 def test_a_rewritten_record_is_searched_as_it_is_now(eager: None, queue: Queue) -> None:
-    browser = Browser(queue.spool.reader)
+    browser = queue.browser()
     queue.enqueue("echo old", id="one")
     assert browser.page(Query(search="old")).total == 1
     queue.cancel("one")
@@ -151,7 +151,7 @@ def test_claimed_jobs_are_listed_too(
         eventually(lambda: queue.get("runs").pid)
         text = client.get("/jobs?state=processing").text
         worker.stop_now()
-        worker._wake.notify()
+        worker._watch.notify()
         assert ids(text) == ["runs"]
 
     work(queue, script)

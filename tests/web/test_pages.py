@@ -51,6 +51,7 @@ def test_every_answer_carries_the_headers_that_bind_the_browser(
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/jobs/good"])
@@ -71,7 +72,7 @@ def test_the_counts_are_on_the_overview(settled: Queue, client: Any) -> None:
 
 def test_the_chart_is_a_table_too(settled: Queue, client: Any) -> None:
     text = client.get("/?span=5m").text
-    assert "1 attempts completed, 1 failed, 1 jobs died" in text
+    assert "1 completed, 1 failed attempts, 1 dead" in text
     rows = re.findall(r"</th>" + r'<td class="num">(\d+)</td>' * 3, text)
     assert [sum(map(int, column)) for column in zip(*rows, strict=True)] == [1, 1, 1]
 
@@ -83,7 +84,7 @@ def test_the_chart_counts_the_attempts_of_a_job_that_was_retried_once_each(
     client.get("/")
     drain(queue)
     client.get("/")
-    assert "1 attempts completed, 2 failed, 0 jobs died" in client.get("/").text
+    assert "1 completed, 2 failed attempts, 0 dead" in client.get("/").text
 
 
 def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: Any) -> None:
@@ -93,9 +94,30 @@ def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: 
     assert "&#34;max_retries&#34;: 0" in text
 
 
-def test_a_prefix_of_an_id_leads_to_the_job(settled: Queue, client: Any) -> None:
+def test_an_id_in_an_address_is_exact_and_the_only_job_that_begins_with_it_is_offered(
+    settled: Queue, client: Any
+) -> None:
     answer = client.get("/jobs/lat")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/jobs/later")
+    assert answer.status_code == 404
+    assert "Job lat does not exist." in answer.text
+    assert '<a class="id" href="/jobs/later">later</a>' in answer.text
+    as_json = client.get("/jobs/lat", headers={"Accept": "application/json"})
+    assert as_json.status_code == 404
+    assert as_json.json()["error"].startswith("Job lat does not exist.")
+
+
+@pytest.mark.parametrize("prefix", ["b", "g1"])
+def test_no_job_is_offered_if_none_or_several_begin_with_the_id(
+    settled: Queue, client: Any, prefix: str
+) -> None:
+    settled.enqueue("true", id="b2")
+    answer = client.get(f"/jobs/{prefix}")
+    assert answer.status_code == 404
+    assert 'class="id"' not in answer.text
+
+
+def test_the_log_of_a_prefix_is_not_found(settled: Queue, client: Any) -> None:
+    assert client.get("/jobs/goo/logs/1").status_code == 404
 
 
 def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, client: Any) -> None:
@@ -120,7 +142,7 @@ def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, clien
         ("/jobs/good/cancel", 405),
     ],
 )
-def test_what_cannot_be_had_is_a_clear_page(
+def test_what_does_not_exist_is_a_clear_page(
     settled: Queue, client: Any, path: str, status: int
 ) -> None:
     answer = client.get(path)
@@ -132,13 +154,7 @@ def test_what_cannot_be_had_is_a_clear_page(
     assert as_json.json()["error"]
 
 
-def test_several_jobs_of_one_prefix_are_a_conflict(queue: Queue, client: Any) -> None:
-    queue.enqueue("true", id="a1")
-    queue.enqueue("true", id="a2")
-    assert client.get("/jobs/a").status_code == 409
-
-
-def test_a_mistake_of_ours_is_told_without_a_traceback(
+def test_an_internal_error_is_reported_without_a_traceback(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.app.state.site.queue, "workers", lambda: 1 / 0)
@@ -148,7 +164,7 @@ def test_a_mistake_of_ours_is_told_without_a_traceback(
     assert "This is a bug" in answer.text
 
 
-def test_a_spool_that_is_gone_is_told(client: Any, root: Path) -> None:
+def test_a_missing_spool_is_reported(client: Any, root: Path) -> None:
     root.rename(root.with_name("gone"))
     answer = client.get("/jobs")
     assert answer.status_code == 500
@@ -156,7 +172,7 @@ def test_a_spool_that_is_gone_is_told(client: Any, root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/jobs/hostile", "/jobs/good/logs/1", "/events?none"])
-def test_to_look_changes_nothing_in_the_spool(
+def test_showing_a_page_changes_nothing_in_the_spool(
     settled: Queue, client: Any, bytes_of: Callable[[], dict[str, bytes]], path: str
 ) -> None:
     settled.enqueue(HOSTILE, id="hostile")
@@ -181,7 +197,7 @@ def test_what_a_job_says_is_escaped_everywhere(
     assert "&lt;script&gt;" in text
 
 
-def test_a_file_whose_name_is_no_id_is_listed_as_text_and_not_linked(
+def test_a_file_whose_name_is_not_an_id_is_listed_as_text_and_not_linked(
     client: Any, drop: Callable[..., Path]
 ) -> None:
     drop("<b onclick=alert(1)>.json")
@@ -199,7 +215,7 @@ def test_every_route_that_changes_something_is_a_post_of_its_own() -> None:
 def test_the_record_of_a_running_job_is_json(queue: Queue, client: Any) -> None:
     queue.enqueue(["printf", "%s", "two words"], id="argv")
     text = client.get("/jobs/argv").text
-    shown = re.search(r'The record as JSON">(.*?)</pre>', text, re.DOTALL)
+    shown = re.search(r'Record as JSON">(.*?)</pre>', text, re.DOTALL)
     assert shown
     record = json.loads(shown[1].replace("&#34;", '"').replace("&#39;", "'"))
     assert record["command"] == ["printf", "%s", "two words"]

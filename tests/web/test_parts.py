@@ -1,10 +1,10 @@
-"""The parts that need no page: log text, chart, timeline, chores."""
+"""Parts that need no page: log text, chart, timeline, background tasks."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import pytest
 
 from queuectl import Queue, clock
 from queuectl.errors import WrongState
-from queuectl.view.pages import Browser
 from queuectl.web import logtext
+from queuectl.web.background import Steps, TaskRunner
 from queuectl.web.chart import HEIGHT, draw
-from queuectl.web.chores import Chores
 from queuectl.web.timeline import SPANS, Bucket, Timeline
 
 
@@ -39,7 +38,7 @@ def test_a_log_read_in_pieces_says_the_same_as_read_at_once(tmp_path: Path) -> N
     whole = "é€😀\r\n\x1b[31mred\x1b[0m\rend".encode() * 3
     path = tmp_path / "log"
     path.write_bytes(b"")
-    reader, pieces = logtext.Reader(str(path), 0), []
+    reader, pieces = logtext.LogReader(str(path), 0), []
     for byte in whole:
         with path.open("ab") as file:
             file.write(bytes([byte]))
@@ -52,25 +51,25 @@ def test_of_a_log_that_grows_faster_than_it_is_read_a_piece_is_left_out(tmp_path
     path = tmp_path / "log"
     lines = "".join(f"line {number}\n" for number in range(200_000))
     path.write_text("line 0\n")
-    reader = logtext.Reader(str(path), 0)
+    reader = logtext.LogReader(str(path), 0)
     assert reader.read() == "line 0\n"
     path.write_text(lines)
     text = reader.read()
     while more := reader.read():
         text += more
     said, _, shown = text.lstrip("\n").partition("\n")
-    told = re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)
-    assert told, said
-    left_out = int(told[1].replace(",", ""))
+    counted = re.fullmatch(r"\[([\d,]+) bytes are left out here\]", said)
+    assert counted
+    left_out = int(counted[1].replace(",", ""))
     assert lines.endswith("\n" + shown)
     assert len("line 0\n") + left_out + len(shown) == len(lines)
     assert len(shown) <= logtext.CHUNK_BYTES
 
 
-def test_a_log_that_is_emptied_is_begun_anew(tmp_path: Path) -> None:
+def test_a_log_that_was_emptied_is_read_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first, long\n")
-    reader = logtext.Reader(str(path), 0)
+    reader = logtext.LogReader(str(path), 0)
     assert reader.read() == "first, long\n"
     path.write_bytes(b"new\n")
     assert reader.read() == "new\n"
@@ -84,7 +83,7 @@ def test_of_a_long_log_the_end_is_shown_from_a_whole_line_on(tmp_path: Path) -> 
     assert text.endswith("line 049999\n")
     assert offset == path.stat().st_size
     assert 0 < left_out < offset
-    assert len(text) <= logtext.MOST_SHOWN
+    assert len(text) <= logtext.MAX_SHOWN_BYTES
 
 
 def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
         logtext.last_part(str(tmp_path / "log"))
 
 
-def test_no_log_is_no_text(tmp_path: Path) -> None:
+def test_a_missing_log_is_empty_text(tmp_path: Path) -> None:
     assert logtext.last_part(str(tmp_path / "none")) == ("", 0, 0)
 
 
@@ -110,7 +109,7 @@ def test_bars_stay_within_the_box(most: int) -> None:
 @pytest.mark.parametrize("span", SPANS)
 def test_a_span_has_its_buckets_up_to_now(queue: Queue, span: str) -> None:
     seconds, width = SPANS[span]
-    series = Timeline(queue.spool.reader).series(span)
+    series = Timeline(queue.browser().read).series(span)
     assert len(series) == seconds // width
     assert series[-1].start <= clock.now() < series[-1].start + width
 
@@ -120,7 +119,8 @@ def test_the_timeline_reads_the_newest_first_and_the_rest_later(
 ) -> None:
     queue.enqueue_many([{"command": "true"} for _ in range(9)])
     drain(queue)
-    browser, timeline = Browser(queue.spool.reader), Timeline(queue.spool.reader)
+    browser = queue.browser()
+    timeline = Timeline(browser.read)
     browser.counts()
     assert timeline.note(browser.arrivals(), 5)
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 5
@@ -128,35 +128,54 @@ def test_the_timeline_reads_the_newest_first_and_the_rest_later(
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 9
 
 
-def test_one_chore_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuectl.web.chores.PATIENCE", 0.01)
+def test_one_task_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuectl.web.background.SECONDS_TO_WAIT", 0.01)
     go_on = threading.Event()
 
-    def steps() -> Iterator[int | str]:
+    def steps() -> Steps:
         yield 1
         go_on.wait(20)
-        yield "one was not to be had"
+        yield "one is locked"
 
-    chores = Chores()
-    assert not chores.run("Sorting", "sorted", steps())
-    with pytest.raises(WrongState, match="wait for its end"):
-        chores.run("Sorting", "sorted", iter(()))
-    assert chores.words() == "Sorting: 1 so far"
+    def step() -> Steps:
+        yield 2
+
+    tasks = TaskRunner()
+    assert not tasks.start("Sorting", "sorted", steps())
+    with pytest.raises(WrongState, match="another task is running"):
+        tasks.start("Sorting", "sorted", step())
+    assert tasks.message() == "Sorting: 1 so far"
     go_on.set()
-    monkeypatch.setattr("queuectl.web.chores.PATIENCE", 20)
+    monkeypatch.setattr("queuectl.web.background.SECONDS_TO_WAIT", 20)
     for thread in threading.enumerate():
-        if thread.name == "chore":
+        if thread.name == "task":
             thread.join()
-    assert chores.words() == "1 job sorted; 1 left: one was not to be had"
-    assert chores.run("Sorting", "sorted", iter([2]))
+    assert tasks.message() == "1 job sorted; 1 problem: one is locked"
+    assert tasks.start("Sorting", "sorted", step())
 
 
-def test_a_chore_that_fails_says_why() -> None:
-    def steps() -> Iterator[int | str]:
+def test_a_task_that_fails_says_why() -> None:
+    def steps() -> Steps:
         yield 1
         raise OSError(28, "No space left on device")
 
-    chores = Chores()
-    chores.run("Sorting", "sorted", steps())
-    assert "1 job sorted; 1 left" in chores.words()
-    assert "No space left" in chores.words()
+    tasks = TaskRunner()
+    tasks.start("Sorting", "sorted", steps())
+    assert tasks.message() == "1 job sorted; 1 problem: No space left on device"
+
+
+def test_a_closed_task_ends_after_its_step_and_cleans_up() -> None:
+    ended = []
+
+    def steps() -> Steps:
+        try:
+            yield 1
+            yield 1
+        finally:
+            ended.append(True)
+
+    tasks = TaskRunner()
+    tasks.close()
+    tasks.start("Sorting", "sorted", steps())
+    assert ended
+    assert tasks.message() == "1 job sorted"

@@ -1,4 +1,4 @@
-"""What machines ask of the page."""
+"""Answers for programs: `/healthz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture
 def probe(make_client: Callable[..., Any]) -> Any:
-    """A client that asks as a program does."""
+    """A client that does not ask for HTML, like most programs."""
     client = make_client()
     client.headers["Accept"] = "*/*"
     return client
@@ -27,18 +27,18 @@ def probe(make_client: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def stranger(make_client: Callable[..., Any]) -> Any:
-    """A client that does not know the token."""
+    """A client without the token."""
     client = make_client(token=TOKEN)
     client.headers["Accept"] = "*/*"
     return client
 
 
 class TestHealth:
-    def test_a_healthy_queue_is_said_to_be_so(self, probe: Any) -> None:
+    def test_a_healthy_queue_is_reported(self, probe: Any) -> None:
         answer = probe.get("/healthz")
         assert (answer.status_code, answer.text) == (200, "healthy\n")
 
-    def test_a_queue_that_is_not_well_says_why(self, queue: Queue, probe: Any) -> None:
+    def test_an_unhealthy_queue_gives_the_reasons(self, queue: Queue, probe: Any) -> None:
         queue.enqueue("true")  # and no worker is running
         answer = probe.get("/healthz")
         assert answer.status_code == 503
@@ -71,13 +71,13 @@ class TestHealth:
         "limits",
         ["max_dead=few", "max_dead=-1", "max_age=soon", "min_free=", "maxdead=1", "max_dead="],
     )
-    def test_a_limit_that_is_none_is_refused_in_one_line(self, probe: Any, limits: str) -> None:
+    def test_an_invalid_limit_is_refused_in_one_line(self, probe: Any, limits: str) -> None:
         answer = probe.get(f"/healthz?{limits}")
         assert answer.status_code == 400
         assert len(answer.text.splitlines()) == 1
         assert "<" not in answer.text
 
-    def test_a_spool_that_is_gone_is_not_well(self, queue: Queue, probe: Any, root: Any) -> None:
+    def test_a_missing_spool_is_unhealthy(self, queue: Queue, probe: Any, root: Any) -> None:
         root.rename(root.with_name("gone"))
         answer = probe.get("/healthz")
         assert answer.status_code == 503
@@ -85,13 +85,13 @@ class TestHealth:
 
 
 class TestHealthWithoutTheToken:
-    """A kubelet and a load balancer know no token."""
+    """A kubelet and a load balancer do not have the token."""
 
-    def test_whether_it_is_well_is_told_and_nothing_else(self, queue: Queue, stranger: Any) -> None:
+    def test_only_the_status_is_reported(self, queue: Queue, stranger: Any) -> None:
         queue.enqueue("secret", id="secret-id")
         answer = stranger.get("/healthz")
         assert answer.status_code == 503
-        assert answer.text == "not well; who sends the token is told why\n"
+        assert answer.text == "unhealthy: send the token to see the reasons\n"
         as_json = stranger.get("/healthz", headers={"Accept": "application/json"})
         assert (as_json.status_code, as_json.json()) == (503, {"healthy": False})
 
@@ -99,17 +99,17 @@ class TestHealthWithoutTheToken:
         assert stranger.get("/healthz").status_code == 200
         assert stranger.get("/healthz?min_free=100%25").status_code == 503
 
-    def test_the_reasons_are_told_to_who_has_it(self, queue: Queue, stranger: Any) -> None:
+    def test_a_client_with_the_token_gets_the_reasons(self, queue: Queue, stranger: Any) -> None:
         queue.enqueue("true")
         assert "workers: " in stranger.get("/healthz", headers=BEARER).text
 
-    def test_many_who_ask_cost_one_look(
+    def test_many_requests_cost_one_observation(
         self, stranger: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         looks = []
         original = health.observe_all
 
-        def observe_all(root: str) -> Any:
+        def observe_all(root: str) -> health.Snapshot:
             looks.append(root)
             return original(root)
 
@@ -128,18 +128,18 @@ class TestMetrics:
         assert 'state="pending"} 1.0' in answer.text
         assert list(text_string_to_metric_families(answer.text))
 
-    def test_a_spool_that_cannot_be_read_is_told(self, probe: Any, root: Any) -> None:
+    def test_an_unreadable_spool_is_reported(self, probe: Any, root: Any) -> None:
         root.rename(root.with_name("gone"))
         answer = probe.get("/metrics")
         assert answer.status_code == 200
         assert "queuectl_up{" in answer.text
         assert "queuectl_jobs" not in answer.text
 
-    def test_the_token_is_wanted(self, stranger: Any) -> None:
+    def test_the_token_is_required(self, stranger: Any) -> None:
         assert stranger.get("/metrics").status_code == 401
         assert stranger.get("/metrics", headers=BEARER).status_code == 200
 
-    def test_without_the_extra_it_is_said_what_to_install(
+    def test_without_the_extra_the_answer_says_what_to_install(
         self, probe: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delitem(sys.modules, "queuectl.view.metrics", raising=False)
@@ -147,4 +147,4 @@ class TestMetrics:
         monkeypatch.setitem(sys.modules, "prometheus_client", None)
         answer = probe.get("/metrics")
         assert answer.status_code == 501
-        assert answer.text == "metrics need their extra: pip install 'queuectl-spool[metrics]'\n"
+        assert "run `pip install '.[metrics]'`" in answer.text

@@ -1,4 +1,4 @@
-"""The process: what it prints, what it refuses, how it pushes and how it ends."""
+"""The server process: its output, errors, events and shutdown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stream:
         self.answer = self._connection.getresponse()
 
     def events(self, wanted: str) -> Iterator[tuple[Any, str]]:
-        """Yield the data and the mark of each event of a kind."""
+        """Yield the data and the id of each event with this name."""
         name, mark = "", ""
         while line := self.answer.readline():
             key, _, value = line.decode().rstrip("\n").partition(": ")
@@ -157,7 +157,7 @@ def test_the_address_as_json(root: Path) -> None:
 def test_the_browser_is_opened_without_the_token_in_its_command_line(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, eventually: Any
 ) -> None:
-    """For `ps` shows every user of the machine what stands there."""
+    """`ps` shows the command line to every user of the machine."""
     browser = tmp_path / "browser"
     browser.write_text(
         '#!/bin/sh\nfile="${1#file://}"\ncp "$file" "$0.page"; stat -c %a "$file" >"$0.mode"\n'
@@ -178,7 +178,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--host", "no.such.host.invalid"), 2, "no address of this machine"),
+        (("--host", "no.such.host.invalid"), 2, "not an address of this machine"),
         (("--token", "short"), 2, "at least 12"),
         (("--token", "with spaces in it"), 2, "without spaces"),
         (("--token", "päßword-päßword"), 2, "ASCII"),
@@ -192,7 +192,7 @@ def test_the_browser_is_opened_without_the_token_in_its_command_line(
         (("--public-url", "https://queue.example.org:x"), 2, "https://queue"),
         (("--public-url", "https://me:secret@queue.example.org"), 2, "https://queue"),
         (("--public-url", "https://example.org/queue"), 2, "without a path"),
-        (("--host", ""), 2, "no address of this machine"),
+        (("--host", ""), 2, "not an address of this machine"),
         (("--host", "192.0.2.1"), 1, "cannot listen"),
         (("--spool", "/etc"), 1, "not a spool"),
     ],
@@ -226,7 +226,7 @@ def test_without_its_extra_one_line_says_what_to_install(root: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_at_once_and_well_with_pages_open(
+def test_it_ends_at_once_and_cleanly_with_pages_open(
     serve: Callable[..., Any], listen: Callable[..., Stream], number: int
 ) -> None:
     address, process = serve("--no-token")
@@ -273,7 +273,7 @@ def test_a_log_is_pushed_from_where_a_page_has_got_to(
     assert next(again.events("log")) == ("two\n", "1:8")
 
 
-def test_the_stream_of_a_job_that_is_none_is_refused(
+def test_the_stream_of_an_invalid_id_is_refused(
     address: str, listen: Callable[..., Stream]
 ) -> None:
     assert listen(address, "/events?job=..%2Fx").answer.status == 404
@@ -318,7 +318,7 @@ def test_with_no_page_open_nothing_is_watched(
     def watched() -> bool:
         watches = 0
         for file in Path(f"/proc/{process.process.pid}/fdinfo").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # closed while we look
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
                 watches += "inotify wd:" in file.read_text()
         return watches > 0
 
@@ -344,7 +344,7 @@ def test_an_idle_page_costs_nothing(
     seen = [switched()]
 
     def is_quiet() -> bool:
-        """Whether a second has gone by in which next to nothing woke the process."""
+        """Return whether almost nothing woke the process for one second."""
         select.select([], [], [], 1.0)
         seen.append(switched())
         return seen[-1] - seen[-2] <= 30

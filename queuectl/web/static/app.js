@@ -1,17 +1,17 @@
-// The page's own script. Everything works without it; with it the page follows the queue.
+// The script of the page. Everything works without it; with it the page is live.
 //
-// One EventSource tells the numbers, that something has changed, and the log that is looked at.
-// On a change the page is fetched again and its [data-live] parts are put in place: what a job
-// says comes to the page either as HTML that the server has escaped, or as text.
+// One EventSource brings the numbers, the news that something has changed, and the log that is
+// shown. After a change the page is fetched again, and its [data-live] parts are replaced. So text
+// from a job reaches the page only as HTML that the server has escaped, or as plain text.
 
-const LEAST_PAUSE = 1000; // ms between two refreshes
-const MOST_LOG = 256 * 1024; // characters of a log that is followed
-const LOG_PIECE = 16 * 1024; // characters in a block: only the last is laid out when more comes
+const MIN_PAUSE = 1000; // ms between two refreshes
+const MAX_LOG = 256 * 1024; // characters of the log that are kept
+const LOG_PIECE = 16 * 1024; // characters in a block: when more text comes, only the last block is laid out again
 const ANNOUNCE = 15000; // ms between two announcements of the numbers
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en-US");
 
-// -- times that go on ------------------------------------------------------------------------
+// -- ages ------------------------------------------------------------------------------------
 
 const two = (n) => String(n).padStart(2, "0");
 
@@ -25,7 +25,7 @@ function duration(s) {
   return `${Math.floor(s / 86400)}d${two(Math.floor((s % 86400) / 3600))}h`;
 }
 
-function tellTimes() {
+function updateTimes() {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[datetime]")) {
     const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
@@ -35,7 +35,7 @@ function tellTimes() {
   }
 }
 
-// -- parts that are put in place -------------------------------------------------------------
+// -- parts that are replaced -----------------------------------------------------------------
 
 let lastHtml = new Map();
 let pressed = false;
@@ -43,23 +43,23 @@ let refreshing = false;
 let again = false;
 let nextAt = 0;
 let timer = 0;
-let shown = ""; // the address of what stands in <main>, without its #part
-let generation = 0; // of what stands in <main>: an answer for an older one is not put in place
-let skipped = false; // a part was in use when it should have changed
+let shown = ""; // the address of the page in <main>, without its #part
+let generation = 0; // of the page in <main>: an answer for an older one is dropped
+let skipped = false; // a part was in use when it was due to change
 
 function remember() {
   lastHtml = new Map();
   for (const part of document.querySelectorAll("[data-live]")) lastHtml.set(part.id, part.innerHTML);
 }
 
-function isUsed(part) {
-  const chosen = getSelection();
-  return pressed || (chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode));
+function isInUse(part) {
+  const selection = getSelection();
+  return pressed || (selection && !selection.isCollapsed && part.contains(selection.anchorNode));
 }
 
-function put(part, fresh) {
+function replace(part, fresh) {
   if (lastHtml.get(part.id) === fresh.innerHTML) return;
-  if (isUsed(part)) { skipped = true; return; }
+  if (isInUse(part)) { skipped = true; return; }
   lastHtml.set(part.id, fresh.innerHTML);
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
   const href = focused?.getAttribute("href");
@@ -78,7 +78,7 @@ function put(part, fresh) {
 }
 
 function schedule() {
-  if (timer || document.hidden) return;
+  if (timer || document.hidden || document.querySelector("#main [data-refusal]")) return;
   timer = setTimeout(refresh, Math.max(0, nextAt - performance.now()));
 }
 
@@ -92,24 +92,24 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (mine !== generation) {
       again = true;
-    } else if (!response.ok) { // the token too: a server that was started anew has another
+    } else if (!response.ok) { // also if the server was restarted and has a new token
       warn(fresh.querySelector("[data-refusal] p")?.textContent ?? response.statusText);
     } else {
       warn("");
       skipped = false;
       for (const part of document.querySelectorAll("[data-live]")) {
         const other = fresh.getElementById(part.id);
-        if (other) put(part, other);
+        if (other) replace(part, other);
       }
-      putLog(fresh.getElementById("log-panel"));
-      tellTimes();
+      replaceLog(fresh.getElementById("log-panel"));
+      updateTimes();
       countTicked();
     }
   } catch {
-    // The connection is gone; the EventSource says so, and tells when it is back.
+    // The connection is lost; the EventSource reports that, and when it is back.
   } finally {
     refreshing = false;
-    nextAt = performance.now() + Math.max(LEAST_PAUSE, 4 * (performance.now() - started));
+    nextAt = performance.now() + Math.max(MIN_PAUSE, 4 * (performance.now() - started));
     if (again) { again = false; schedule(); }
   }
 }
@@ -127,7 +127,7 @@ function warn(text) {
 
 // -- the log ---------------------------------------------------------------------------------
 
-function putLog(fresh) {
+function replaceLog(fresh) {
   const panel = $("log-panel");
   if (!panel || !fresh || "chosen" in panel.dataset) return;
   if (panel.dataset.attempt === fresh.dataset.attempt) return;
@@ -143,20 +143,20 @@ function addToLog(text, mark) {
   panel.dataset.offset = mark.split(":")[1] ?? panel.dataset.offset;
   const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   appendToLog(log, text);
-  let surplus = log.textContent.length - MOST_LOG;
+  let surplus = log.textContent.length - MAX_LOG;
   while (surplus > 0 && log.firstChild !== log.lastChild) {
     surplus -= log.firstChild.textContent.length;
     log.firstChild.remove();
   }
-  if (surplus > 0) log.textContent = log.textContent.slice(-MOST_LOG / 2); // one endless line
+  if (surplus > 0) log.textContent = log.textContent.slice(-MAX_LOG / 2); // one very long line
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
-// A block ends at the end of a line, for a block begins a line of its own.
+// A block ends at the end of a line, because each block begins a new line.
 function appendToLog(log, text) {
   const open = log.lastChild;
-  const said = open?.textContent ?? "";
-  const cut = said === "" || said.endsWith("\n") ? 0 : text.indexOf("\n") + 1 || text.length;
+  const before = open?.textContent ?? "";
+  const cut = before === "" || before.endsWith("\n") ? 0 : text.indexOf("\n") + 1 || text.length;
   if (cut && open.nodeType === Node.TEXT_NODE) open.appendData(text.slice(0, cut));
   else if (cut) open.append(text.slice(0, cut));
   const rest = text.slice(cut);
@@ -165,7 +165,7 @@ function appendToLog(log, text) {
   else log.append(Object.assign(document.createElement("div"), { textContent: rest }));
 }
 
-// -- what is pushed --------------------------------------------------------------------------
+// -- events -----------------------------------------------------------------------------------
 
 let source = null;
 let lost = false;
@@ -183,30 +183,30 @@ function connect() {
     for (const name of ["job", "attempt", "offset"]) query.set(name, panel.dataset[name]);
   }
   const mine = (source = new EventSource(`/events?${query}`));
-  source.addEventListener("state", (event) => tell(JSON.parse(event.data)));
+  source.addEventListener("state", (event) => update(JSON.parse(event.data)));
   source.addEventListener("log", (event) => addToLog(JSON.parse(event.data), event.lastEventId));
   source.addEventListener("open", () => {
-    linked(true);
-    if (lost) schedule(); // what came meanwhile was not told; another server counts anew
+    showLink(true);
+    if (lost) schedule(); // changes meanwhile were not reported; a new server counts from 0
     lost = false;
   });
   source.addEventListener("error", () => {
-    linked(false);
+    showLink(false);
     lost = true;
-    if (mine.readyState !== EventSource.CLOSED) return; // else it comes back by itself
-    schedule(); // a page that is fetched says why there is no connection
+    if (mine.readyState !== EventSource.CLOSED) return; // otherwise it reconnects by itself
+    schedule(); // the fetched page says why there is no connection
     setTimeout(() => mine === source && connect(), 5000);
   });
 }
 
-function linked(on) {
+function showLink(on) {
   const link = $("link");
   link.hidden = false;
   link.textContent = on ? "Live" : "Not connected";
   link.classList.toggle("on", on);
 }
 
-function tell(state) {
+function update(state) {
   const counts = { ...state.counts };
   counts.all = Object.values(counts).reduce((sum, n) => sum + n, 0);
   for (const place of document.querySelectorAll("[data-count]")) {
@@ -216,7 +216,7 @@ function tell(state) {
     if (place.textContent !== text) place.textContent = text;
     place.toggleAttribute("data-zero", count === 0);
   }
-  if (state.trouble) warn(state.trouble);
+  if (state.problem) warn(state.problem);
   if (state.version !== version) {
     version = state.version;
     schedule();
@@ -244,12 +244,12 @@ async function send(form, button) {
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     const refusal = fresh.querySelector("[data-refusal] p");
     if (refusal || !fresh.getElementById("main")) {
-      warn(refusal?.textContent ?? `It could not be done: ${response.status}`);
+      warn(refusal?.textContent ?? `The request failed with status ${response.status}.`);
       return;
     }
     show(fresh, response);
   } catch {
-    warn("The server does not answer: nothing is known of whether it was done.");
+    warn("The server does not answer. It is unknown whether the change was made.");
   } finally {
     button?.removeAttribute("aria-busy");
   }
@@ -258,11 +258,11 @@ async function send(form, button) {
 function show(fresh, response) {
   if (response.redirected) {
     const url = new URL(response.url);
-    url.searchParams.delete("said");
+    url.searchParams.delete("notice");
     if (url.href !== location.href) history.pushState(null, "", url);
   }
   generation += 1;
-  version = Number(fresh.body.dataset.version); // if there is news by now, it is asked for
+  version = Number(fresh.body.dataset.version); // if there is a newer one by now, the page is fetched again
   document.title = fresh.title;
   $("main").replaceWith(fresh.getElementById("main"));
   const nav = document.querySelector(".top nav"), freshNav = fresh.querySelector(".top nav");
@@ -281,7 +281,7 @@ function countTicked() {
   place.textContent = count ? ` (${count})` : "";
 }
 
-// -- beginnings ------------------------------------------------------------------------------
+// -- start -----------------------------------------------------------------------------------
 
 let every = 0;
 
@@ -289,13 +289,13 @@ function begin() {
   for (const each of document.querySelectorAll("main [data-live-only]")) each.hidden = false;
   shown = location.pathname + location.search;
   remember();
-  tellTimes();
+  updateTimes();
   countTicked();
   const log = $("log");
   if (log && !location.hash) log.scrollTop = log.scrollHeight;
   clearInterval(every);
   const seconds = Number(document.querySelector("[data-every]")?.dataset.every);
-  if (seconds) every = setInterval(schedule, seconds * 1000); // the chart moves on with time
+  if (seconds) every = setInterval(schedule, seconds * 1000); // the chart moves with time
 }
 
 document.addEventListener("submit", (event) => {
@@ -320,18 +320,18 @@ document.addEventListener("selectionchange", () => getSelection().isCollapsed &&
 document.querySelector(".skip")?.addEventListener("click", () => $("main").focus());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) { nextAt = 0; schedule(); }
-  connect(); // a page in the background holds no connection: a browser has six to a host
+  connect(); // a page in the background has no connection, because a browser opens at most six to a host
 });
 addEventListener("popstate", () => {
-  if (location.pathname + location.search !== shown) location.reload(); // not for a mere #part
+  if (location.pathname + location.search !== shown) location.reload(); // not if only the #part differs
 });
 addEventListener("pagehide", () => source?.close());
 
 const here = new URL(location.href);
-if (here.searchParams.has("said")) {
-  here.searchParams.delete("said");
+if (here.searchParams.has("notice")) {
+  here.searchParams.delete("notice");
   history.replaceState(null, "", here);
 }
-setInterval(tellTimes, 1000);
+setInterval(updateTimes, 1000);
 begin();
 connect();

@@ -1,9 +1,9 @@
-"""Who may see the page, and what a browser may do with it.
+"""Access control: who may see the page, and what a browser may do with it.
 
-Every request passes here first. The Host header must name this machine's loopback or the
-address that was bound: a name of somebody else's that resolves to us (DNS rebinding) is
-refused. Then the token is wanted, on loopback too, for every user of this machine reaches that.
-What changes something is a POST that a page of ours has sent: its Origin must be ours.
+Every request passes here first. Its Host header must name loopback or the address that the server
+listens on: any other name that resolves to this machine (DNS rebinding) is refused. Then the token
+is required, on loopback too, because every user of this machine can reach loopback. A request that
+changes the queue must be a POST from a page of this site: its Origin must be ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from queuectl.web.page import Pages
+from queuectl.web.rendering import Renderer
 
 SAFE_METHODS = ("GET", "HEAD")
 HEADERS = {
@@ -35,17 +35,18 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-StopSwitch": "no-store",
+    "Cache-Control": "no-store",
 }
-MACHINES = ("/healthz", "/metrics")
-"""What programs ask: a token in the address lets them in at once, for they follow no page on."""
-LET_IN = "queuectl.let_in"
-"""In a request's scope: whether it has shown the token. Without it only `/healthz` is asked."""
+FOR_PROGRAMS = ("/healthz", "/metrics")
+"""Paths that programs ask for. With the token in the address they get the answer at once, because
+a program does not follow the page that a browser gets first."""
+HAS_TOKEN = "queuectl.has_token"
+"""In the scope of a request: whether it had the token. Without it only `/healthz` is answered."""
 _COOKIE_SECONDS = 30 * 86400
 
 
 class Access(Struct, frozen=True, kw_only=True):
-    """Where the page is served, to whom: with a token, or None for all who reach the address."""
+    """Where the page is served, and to whom: without a token, to everyone who reaches it."""
 
     host: str = "127.0.0.1"
     port: int = 8374
@@ -55,49 +56,49 @@ class Access(Struct, frozen=True, kw_only=True):
 
     @property
     def cookie(self) -> str:
-        """The cookie's name: browsers share cookies among the ports of a host, queues do not."""
+        """The name of the cookie. It contains the port: a host's ports share their cookies."""
         return f"queuectl-{self.port}"
 
     @property
-    def pass_(self) -> str:
-        """What the cookie holds: made from the token, which itself is stored nowhere."""
+    def cookie_value(self) -> str:
+        """The value of the cookie: a hash of the token. The token itself is not stored."""
         return hashlib.sha256(f"queuectl web {self.token}".encode()).hexdigest()
 
     @property
     def address(self) -> str:
-        """Where a person opens the page, with the token if there is one."""
+        """The address to open in a browser, with the token if there is one."""
         host = socket.gethostname() if _address(self.host, "is_unspecified") else self.host
         host = f"[{host}]" if ":" in host else host
         base = (self.public_url or f"http://{host}:{self.port}").rstrip("/")
         return f"{base}/?{urlencode({'token': self.token})}" if self.token else f"{base}/"
 
     def names(self, host: str) -> bool:
-        """Whether a Host header names us."""
+        """Return whether a Host header names this server."""
         name = _host_of(host)
         if name == "localhost" or _address(name, "is_loopback") or name == _host_of(self.host):
             return True
         if self.public_url and name == _host_of(urlsplit(self.public_url).netloc):
             return True
-        if _address(self.host, "is_unspecified"):  # bound to all addresses: no name is an address
+        if _address(self.host, "is_unspecified"):  # all addresses of this machine
             return _address(name) or name in (socket.gethostname().lower(), socket.getfqdn())
         return False
 
 
-class Guard:
-    """The ASGI application that stands before all others."""
+class AccessMiddleware:
+    """ASGI middleware that refuses requests and adds the security headers."""
 
-    def __init__(self, app: ASGIApp, access: Access, pages: Pages) -> None:
+    def __init__(self, app: ASGIApp, access: Access, renderer: Renderer) -> None:
         self.app = app
         self.access = access
-        self.pages = pages
+        self.renderer = renderer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -105,35 +106,33 @@ class Guard:
             await send(message)
 
         answer = self._answer(scope, Headers(scope=scope))
-        await (answer or self.app)(scope, receive, send_guarded)
+        await (answer or self.app)(scope, receive, send_with_headers)
 
     def _answer(self, scope: MutableMapping[str, Any], headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self.access.names(hosts[0]):
-            return self.pages.refusal(
-                scope, 403, "This page is not served under that name", _NOT_OUR_NAME
-            )
+            return self.renderer.error_page(scope, 403, "Unknown host name", _UNKNOWN_HOST)
         if self.access.token is not None and (answer := self._sign_in(scope, headers)):
             return answer
         if scope["method"] in SAFE_METHODS:
             return None
         if scope["method"] != "POST":
-            return self.pages.refusal(scope, 405, "Only GET and POST", "Nothing else is served.")
+            return self.renderer.error_page(scope, 405, "Method not allowed", "Use GET or POST.")
         if not self._is_own(headers, hosts[0]):
-            return self.pages.refusal(scope, 403, "Sent from another site", _NOT_OUR_PAGE)
+            return self.renderer.error_page(scope, 403, "Request from another site", _OTHER_SITE)
         if self.access.read_only:
-            return self.pages.refusal(scope, 403, "Read-only", _READ_ONLY)
+            return self.renderer.error_page(scope, 403, "Read-only", _READ_ONLY)
         return None
 
     def _sign_in(self, scope: MutableMapping[str, Any], headers: Headers) -> Response | None:
-        """Answer all who have not shown the token, and take it from who brings it."""
-        token, expected = self.access.token or "", self.access.pass_
+        """Answer a request without the token, and one with the token in its address."""
+        token, expected = self.access.token or "", self.access.cookie_value
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for key, value in query if key == "token"]
         right = bool(given) and _same(given[0], token)
-        if right and scope["path"] not in MACHINES:
+        if right and scope["path"] not in FOR_PROGRAMS:
             rest = urlencode([(key, value) for key, value in query if key != "token"])
-            answer = self.pages.signed_in(scope["path"], rest)
+            answer = self.renderer.signed_in(scope["path"], rest)
             answer.set_cookie(
                 self.access.cookie,
                 expected,
@@ -146,18 +145,18 @@ class Guard:
         cookie = cookie_parser(headers.get("cookie", "")).get(self.access.cookie, "")
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         right = right or (scheme.lower() == "bearer" and _same(bearer.strip(), token))
-        scope[LET_IN] = right or _same(cookie, expected)
-        if scope[LET_IN] or scope["path"].startswith("/static/"):
+        scope[HAS_TOKEN] = right or _same(cookie, expected)
+        if scope[HAS_TOKEN] or scope["path"].startswith("/static/"):
             return None
-        if scope["path"] == "/healthz" and not given:  # a probe knows no token; it is told little
+        if scope["path"] == "/healthz" and not given:  # a probe has no token
             return None
-        return self.pages.ask_for_token(scope, wrong=bool(given))
+        return self.renderer.ask_for_token(scope, wrong=bool(given))
 
     def _is_own(self, headers: Headers, host: str) -> bool:
-        """Whether a page of ours has sent it.
+        """Return whether a page of this site sent the request.
 
-        A form that is sent without our script has Origin "null", for we send no referrer; then
-        the browser's Sec-Fetch-Site decides, which no page can forge.
+        A form sent without our script has the Origin "null", because our pages send no referrer.
+        Then the browser's Sec-Fetch-Site decides, which no page can forge.
         """
         origin = headers.get("origin", "null")
         if origin == "null":
@@ -167,12 +166,12 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Return whether only this machine can reach an address."""
     return host == "localhost" or _address(host, "is_loopback")
 
 
 def is_base(url: str) -> bool:
-    """Whether an address is that of a host alone: no user, no path, no query."""
+    """Return whether an address has a host and nothing more: no user, no path, no query."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -187,7 +186,7 @@ def _same(given: str, expected: str) -> bool:
 
 
 def _host_of(header: str) -> str:
-    """Take the port and brackets off: `[::1]:8374` is `::1`."""
+    """Remove the port and the brackets: `[::1]:8374` is `::1`."""
     text = header.strip().lower()
     if text.startswith("["):
         address, _, rest = text[1:].partition("]")
@@ -203,12 +202,12 @@ def _address(text: str, quality: str = "") -> bool:
     return bool(getattr(address, quality)) if quality else True
 
 
-_NOT_OUR_NAME = (
-    "Open it under the address that queuectl web has printed. Behind a proxy, start it with "
-    "--public-url and the address that people use."
+_UNKNOWN_HOST = (
+    "Open the address that `queuectl web` printed. Behind a proxy, start it with --public-url and "
+    "the address that people use."
 )
-_NOT_OUR_PAGE = (
-    "What changes the queue is taken from queuectl's own pages alone. Reload the page and try "
-    "again; a program uses the queuectl command or the Python API."
+_OTHER_SITE = (
+    "Only queuectl's own pages can change the queue. Reload the page and try again. Programs use "
+    "the queuectl command or the Python API."
 )
-_READ_ONLY = "This page was started with --read-only: it shows the queue and changes nothing."
+_READ_ONLY = "`queuectl web` was started with --read-only: the page cannot change the queue."

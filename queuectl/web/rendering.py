@@ -1,7 +1,7 @@
-"""How pages are made: the templates, what they may call, and the pages that say no.
+"""Rendering of pages and errors from the templates.
 
-Everything that comes from a job is hostile until shown: Jinja escapes it for HTML, and
-`printable` spells out what is not to be seen or turns the text around (controls, bidi marks).
+Text from a job can be hostile. Jinja escapes it for HTML, and `printable` spells out characters
+that are invisible or change the direction of text (control characters, bidi marks).
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from queuectl.record.job import STATES
 from queuectl.view.text import command_of, printable
 
 VERSION: ContextVar[int] = ContextVar("version", default=0)
-"""The hub's version before a page has read anything: what is newer, the page asks for again."""
+"""The version of the live snapshot before the page read anything. When the page sees a newer
+version, it fetches itself again."""
 
-SAID = {
-    "asked": "The worker has been asked to end it.",
+NOTICES = {
+    "asked": "Asked the worker to stop the job.",
     "cancelled": "Cancelled.",
-    "retried": "Put back to pending.",
-    "saved": "Saved. Running workers take it up at once.",
-    "default": "Back to the default.",
+    "retried": "Moved back to pending.",
+    "saved": "Saved. Running workers use the new value at once.",
+    "default": "Reset to the default.",
 }
-"""What a page says after an action. The address holds only the word, so it cannot be forged."""
+"""What a page says after an action. The address contains only the key, so no link can make the page
+say anything else."""
 
 
 def shown(value: object) -> str:
-    """Make a text safe to read; lines and tabs stay."""
+    """Make text safe to read; line ends and tabs stay."""
     lines = str(value).split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
-def when(stamp: str | None) -> float | None:
-    """Read a timestamp of a record as seconds since the epoch; None if it is none."""
+def seconds_of(stamp: str | None) -> float | None:
+    """Read a timestamp of a record as seconds since the epoch; None if it is not valid."""
     try:
         return clock.parse_timestamp(stamp) if stamp else None
     except InvalidInput:
@@ -49,8 +51,8 @@ def when(stamp: str | None) -> float | None:
 
 
 def relative(stamp: str | None) -> str:
-    """How long ago a moment was, or how long it is to it."""
-    moment = when(stamp)
+    """Say how long ago a timestamp was, or how far ahead it is."""
+    moment = seconds_of(stamp)
     if moment is None:
         return "-"
     seconds = clock.now() - moment
@@ -60,25 +62,30 @@ def relative(stamp: str | None) -> str:
 
 
 def took(start: str | None, end: str | None) -> str:
-    """The time from one moment to another."""
-    first, last = when(start), when(end)
+    """Return the time from one timestamp to another."""
+    first, last = seconds_of(start), seconds_of(end)
     return "-" if first is None or last is None else clock.format_duration(last - first)
 
 
 def segment(text: str) -> str:
-    """Write a text as one part of an address."""
+    """Quote text as one segment of an address."""
     return quote(text, safe="", errors="surrogateescape")
 
 
+def job_address(job_id: str) -> str:
+    """Return the address of a job's page."""
+    return f"/jobs/{segment(job_id)}"
+
+
 def error_message(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
-class Pages:
-    """The templates of one site; `common` is what every page is given."""
+class Renderer:
+    """The templates of one site. Every page is given `common`."""
 
     def __init__(self, common: Mapping[str, Any]) -> None:
         self._environment = jinja2.Environment(
@@ -93,6 +100,7 @@ class Pages:
             shown=shown,
             relative=relative,
             segment=segment,
+            job_address=job_address,
             command=command_of,
             took=took,
             duration=clock.format_duration,
@@ -107,43 +115,58 @@ class Pages:
         headers: Mapping[str, str] | None = None,
         **data: Any,
     ) -> HTMLResponse:
-        """Make a page."""
+        """Render a page."""
         text = self._environment.get_template(template).render(**data)
-        body = text.encode(errors="replace")  # a lone surrogate of a record is no UTF-8
+        body = text.encode(errors="replace")  # a record may contain a lone surrogate
         return HTMLResponse(body, code, dict(headers or {}))
 
-    def refusal(self, scope: Mapping[str, Any], status: int, title: str, message: str) -> Response:
-        """Say why something cannot be had, in what was asked for: a page, JSON, or a line."""
+    def error_page(
+        self,
+        scope: Mapping[str, Any],
+        status: int,
+        title: str,
+        message: str,
+        job_id: str | None = None,
+    ) -> Response:
+        """Answer with an error, in the format that was asked for: HTML, JSON or one line.
+
+        The HTML page links to the job with `job_id`, if there is one.
+        """
         if (plain := _for_programs(scope, status, shown(message))) is not None:
             return plain
-        return self.render("error.html", status, title=title, message=message, nav="")
+        return self.render(
+            "error.html", status, title=title, message=message, job_id=job_id, nav=""
+        )
 
     def ask_for_token(self, scope: Mapping[str, Any], *, wrong: bool) -> Response:
-        """Ask who comes without the token for it."""
-        words = "that is not the token" if wrong else "the token is wanted"
-        words += ": send it as Authorization: Bearer TOKEN"
+        """Answer a request that does not have the token."""
+        message = "wrong token" if wrong else "token required"
+        message += ": send it in the header `Authorization: Bearer TOKEN`"
         headers = {"WWW-Authenticate": "Bearer"}
-        if (plain := _for_programs(scope, 401, words, headers)) is not None:
+        if (plain := _for_programs(scope, 401, message, headers)) is not None:
             return plain
         return self.render("token.html", 401, headers, wrong=wrong, path=scope["path"])
 
     def signed_in(self, path: str, query: str) -> Response:
-        """Go on to a page of ours, now without the token in its address.
+        """Go on to a page of this site, without the token in its address.
 
-        Not by a redirect: a browser that follows one from a link in a mail does not yet send a
-        cookie that is SameSite=Strict.
+        This is a page, not a redirect: when a browser follows a redirect from a link in a mail, it
+        does not yet send a cookie that is SameSite=Strict.
         """
         local = "/" + quote(path.lstrip("/\\"))
         return self.render("signed-in.html", target=f"{local}?{query}" if query else local)
 
 
 def _for_programs(
-    scope: Mapping[str, Any], status: int, words: str, headers: Mapping[str, str] | None = None
+    scope: Mapping[str, Any],
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Response | None:
-    """Make the answer for who does not ask for HTML, as every browser does."""
+    """Make the answer for a client that does not ask for HTML; None for a browser."""
     accepted = Headers(raw=scope["headers"]).get("accept", "")
     if "text/html" in accepted:
         return None
     if "application/json" in accepted:
-        return JSONResponse({"error": words}, status, dict(headers or {}))
-    return PlainTextResponse(words + "\n", status, dict(headers or {}))
+        return JSONResponse({"error": message}, status, dict(headers or {}))
+    return PlainTextResponse(message + "\n", status, dict(headers or {}))

@@ -1,4 +1,4 @@
-"""The health of the queue, for those who may only know whether it is well."""
+"""The health of the queue for clients without the token, observed only every few seconds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import threading
 from queuectl import clock
 from queuectl.view import health
 
-SECONDS_BETWEEN_LOOKS = 5.0
-"""How long a look serves those without the token: they are not to keep the disk busy."""
+SECONDS_REUSED = 5.0
+"""How long an observation is reused: clients without the token must not keep the disk
+busy."""
 
 
-class Pulse:
-    """The last look at the queue's health, for all who may only know whether it is well."""
+class HealthCache:
+    """The newest observation of the health of the queue in a directory."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -20,10 +21,10 @@ class Pulse:
         self._seen: health.Snapshot | None = None
         self._next = 0.0
 
-    def seen(self) -> health.Snapshot:
-        """Return what was seen, at most some seconds ago."""
+    def observe(self) -> health.Snapshot:
+        """Return what was seen, at most SECONDS_REUSED ago."""
         with self._lock:
             if self._seen is None or clock.monotonic() >= self._next:
                 self._seen = health.observe_all(self._root)
-                self._next = clock.monotonic() + SECONDS_BETWEEN_LOOKS
+                self._next = clock.monotonic() + SECONDS_REUSED
             return self._seen

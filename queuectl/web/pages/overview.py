@@ -1,0 +1,35 @@
+"""The overview: the jobs by state, the chart, the workers, and the jobs that changed last."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from queuectl.errors import InvalidInput
+from queuectl.view.pages import Query
+from queuectl.view.text import printable
+from queuectl.web.chart import draw
+from queuectl.web.site import Site
+from queuectl.web.timeline import SPANS
+
+_RECENT = Query(size=8)
+_MAX_RECORDS = 1000
+"""Records to read for the chart while the page is made; the live updates read the rest."""
+
+
+def overview(request: Request, site: Site) -> Response:
+    """Show the queue at a glance."""
+    span = request.query_params.get("span", "1h")
+    if span not in SPANS:
+        raise InvalidInput(f"unknown span '{printable(span)}'; choose from {', '.join(SPANS)}")
+    counts = site.counts()
+    site.timeline.note(site.browser.arrivals(), _MAX_RECORDS)  # which the counting has found
+    return site.renderer.render(
+        "overview.html",
+        nav="overview",
+        counts=counts,
+        workers=site.queue.workers(),
+        chart=draw(span, site.timeline.series(span)),
+        spans=SPANS,
+        recent=site.browser.page(_RECENT).jobs,
+    )
