@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,18 +81,18 @@ class Screen:
 
 
 @pytest.fixture
-def screen(
-    queuectl: Queuectl, eventually: Eventually, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Screen]:
+def screen(queuectl: Queuectl, eventually: Eventually) -> Iterator[Screen]:
     """A terminal of our own server of tmux, which ends with the test."""
     if not shutil.which("tmux"):
         pytest.skip("needs tmux")
-    socket = tmp_path_factory.mktemp("t") / "s"
-    environment = {**queuectl.environment, "TERM": "xterm-256color", "SHELL": "/bin/sh"}
-    environment["PATH"] = f"{queuectl.program.parent}:{environment['PATH']}"
-    made = Screen(socket, queuectl.cwd, environment, eventually)
-    yield made
-    subprocess.run(["tmux", "-S", socket, "kill-server"], capture_output=True, check=False)
+    # Not below the test's own directory: the path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="tmux-", dir="/tmp") as directory:
+        socket = Path(directory) / "s"
+        environment = {**queuectl.environment, "TERM": "xterm-256color", "SHELL": "/bin/sh"}
+        environment["PATH"] = f"{queuectl.program.parent}:{environment['PATH']}"
+        made = Screen(socket, queuectl.cwd, environment, eventually)
+        yield made
+        subprocess.run(["tmux", "-S", socket, "kill-server"], capture_output=True, check=False)
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ the user who runs the tests is such a user.
 
 from __future__ import annotations
 
+import atexit
 import os
-import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,54 +23,49 @@ from typing import Any
 from helpers.processes import PROGRAM
 
 NOBODY = 65534
-REPOSITORY = Path(__file__).resolve().parents[2]
-NEEDED = (Path(sys.base_prefix), Path(sys.prefix), REPOSITORY)
-"""What a command of ours has to read: the interpreter, the installed packages, the project."""
-_SHOW = """
-# $1: a directory that only root may enter; the rest: what is to be seen of it.
-closed=$1; shift
-stash=$(mktemp -d /tmp/queuectl-stash-XXXXXX); trap 'rmdir "$stash"' EXIT
-mount -t tmpfs -o mode=755 tmpfs "$stash"
-for path; do mkdir -p "$stash$path"; mount --bind "$path" "$stash$path"; done
-mount --rbind "$stash$closed" "$closed"
-umount -l "$stash"
-"""
+PACKAGE = Path(__file__).resolve().parents[2] / "queuectl"
+_RUN = "import sys; from queuectl.cli import main; sys.argv[0] = 'queuectl'; sys.exit(main())"
+_LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "include", "share", "*.a")
 
 
-def _closed() -> dict[Path, list[Path]]:
-    """Find the directories that nobody may not enter, each with what is needed below it."""
-    found: dict[Path, list[Path]] = {}
-    for path in NEEDED:
-        for each in reversed((path, *path.parents)):
-            if not each.stat().st_mode & 0o001:
-                found.setdefault(each, []).append(path)
-                break
-    return found
+def _is_open(path: Path) -> bool:
+    """Whether every user may enter a directory."""
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
 
 
-def _prefix(uid: int) -> list[str]:
-    """What comes before a command so that it runs as this user, and can read what it needs.
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
-    An interpreter below /root is shown to it in a mount namespace of its own, in its place. What
-    is unmounted outside is unmounted there too: no disk of another test is kept alive.
+
+def _shown(path: Path, name: str, public: Path) -> Path:
+    """Return where every user can read a directory: in its place, or linked file by file.
+
+    Nothing is mounted: a mount namespace keeps a copy of every disk that another test has mounted
+    just then, and so keeps it from losing its power.
     """
-    script = f"show() {{ (set -e; {_SHOW}) }}\n"
-    for closed, paths in _closed().items():
-        script += f"show {shlex.join(map(str, [closed, *paths]))} || exit 125\n"
-    script += 'exec setpriv --reuid="$0" --regid="$0" --clear-groups --no-new-privs "$@"'
-    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, str(uid)]
+    if _is_open(path):
+        return path
+    shutil.copytree(path, public / name, copy_function=_link, ignore=_LEFT_OUT, symlinks=True)
+    return public / name
 
 
 @cache
-def why_not() -> str | None:
-    """Say why no command can be run as another user here; None if one can."""
-    if os.geteuid() != 0:
-        return None
-    if not (shutil.which("unshare") and shutil.which("setpriv")):
-        return "unshare and setpriv are not installed (util-linux)"
-    command: list[str | Path] = [*_prefix(NOBODY), PROGRAM, "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
-    return done.stderr.strip() or "it failed" if done.returncode else None
+def _command() -> tuple[tuple[str | Path, ...], str]:
+    """Make a queuectl that every user may run; return its command and its PYTHONPATH."""
+    if all(map(_is_open, (Path(sys.base_prefix), Path(sys.prefix), PACKAGE))):
+        return (PROGRAM,), ""
+    directory = tempfile.mkdtemp(prefix="queuectl-public-", dir="/tmp")
+    atexit.register(shutil.rmtree, directory)
+    public = Path(directory)
+    public.chmod(0o755)
+    base = _shown(Path(sys.base_prefix), "python", public)
+    packages = _shown(Path(sysconfig.get_path("purelib")), "packages", public)
+    package = _shown(PACKAGE, "project/queuectl", public)
+    python = base / Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
+    return (python, "-c", _RUN), os.pathsep.join(map(str, (package.parent, packages)))
 
 
 @dataclass(frozen=True)
@@ -83,19 +79,20 @@ class Unprivileged:
     def spool(self) -> Path:
         return self.home / "spool"
 
-    def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command as this user."""
-        prefix = _prefix(self.uid) if os.geteuid() == 0 else []
+    def queuectl(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run queuectl as this user, on this user's spool."""
+        command, path = _command()
+        if os.geteuid() == 0:
+            options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
+        environment = {"HOME": str(self.home), "QUEUECTL_SPOOL": str(self.spool)}
+        if path:
+            environment |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(
-            [*prefix, *command],
+            [*command, *words],
             **{"capture_output": True, "text": True, "timeout": 60, "check": False, **options},
-            env={**os.environ, "HOME": str(self.home), "QUEUECTL_SPOOL": str(self.spool)},
+            env={**os.environ, **environment},
             cwd=self.home,
         )
-
-    def queuectl(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run queuectl on this user's spool."""
-        return self.run(PROGRAM, *words, **options)
 
     def drop(self, name: str, data: str, mode: int = 0o600) -> Path:
         """Put a file of this user's into `pending/`."""
