@@ -463,14 +463,14 @@ def test_recovery_without_a_worker_keeps_the_hooks_for_one(
 def test_markers_of_a_claim_that_cannot_be_moved_on_yet_stay_with_it(
     queue: Queue, spool: Spool, bury: Callable[[Holder], None], told: Any, markers: Any
 ) -> None:
-    from queuectl.spool import hook_markers as notes
+    from queuectl.spool import hook_markers, hook_recovery
 
     queue.enqueue("true", id="a")
     holder = Holder(spool)
     claim = _claim(spool, holder, "a")
     entry = Attempt(attempt=1, outcome="ok", worker=holder.name)
     record = claim.job.with_attempt(entry, attempts=1)
-    assert notes.put_for(spool, claim, record, "completed", spool.settings.current())
+    assert hook_markers.put_for(spool, claim, record, "completed", spool.settings.current())
     bury(holder)
 
     class Nobody:
@@ -479,7 +479,7 @@ def test_markers_of_a_claim_that_cannot_be_moved_on_yet_stay_with_it(
         def inherit(self, names: list[str]) -> None:
             raise AssertionError(names)
 
-    notes.take_over(spool, holder.name, Nobody())
+    hook_recovery.take_over(spool, holder.name, Nobody())
     assert len(markers()) == 1
 
 
