@@ -43,7 +43,7 @@ def prescan(spool: Reader) -> Iterator[list[Waiting]]:
             process_group=0,  # so that a Ctrl-C reaches only the worker
         )
     except OSError as error:
-        log.warning("pending jobs are read without a prescan: %s", error)
+        log.warning("pending/ is read without a prescan: %s", error)
         return
     assert process.stdout is not None
     try:
