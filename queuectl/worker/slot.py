@@ -286,7 +286,7 @@ class Slot:
 
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):
-            with contextlib.suppress(OSError):  # left to whoever removes the holder
+            with contextlib.suppress(OSError):  # then it is removed with the holder
                 path = self._spool.layout.claim(claim.worker, claim.id, claim.attempt, ending)
                 discard(path)
 
