@@ -11,9 +11,9 @@ from queuectl.spool.spool import Spool
 from queuectl.worker.intake import Intake
 
 LONGEST_INTERVAL = 60.0
-"""The longest time in seconds between two scans of a directory that a watch covers."""
-SHARE = 20
-"""Scans take at most 1 / SHARE of the time, however long a directory takes to list."""
+"""The longest rest in seconds between two scans of a directory that a watch covers."""
+REST_RATIO = 20
+"""A scan that took one second is followed by a rest of this many seconds."""
 
 
 class Scanner:
@@ -44,7 +44,7 @@ class Scanner:
 
     def full_scan_done(self, started: float) -> None:
         """Note that the full scan that began at `started` is over."""
-        self._next_full_scan = _in_proportion(started)
+        self._next_full_scan = _after_a_rest(started)
 
     def scan(self, state: State, *, full: bool, watched: bool) -> None:
         """Look at all waiting files that are not known, if the directory has changed.
@@ -65,7 +65,7 @@ class Scanner:
                     return
         if self._look_at_each(state, full):
             self._stamps[state] = stamp
-        self._next_scan[state] = min(_in_proportion(started), clock.monotonic() + LONGEST_INTERVAL)
+        self._next_scan[state] = min(_after_a_rest(started), clock.monotonic() + LONGEST_INTERVAL)
 
     def _look_at_each(self, state: State, full: bool) -> bool:
         """Look at the files of a state; return whether all of them are known now."""
@@ -79,6 +79,6 @@ class Scanner:
         return all_known
 
 
-def _in_proportion(started: float) -> float:
-    """Return when to repeat a scan that began at `started` and ends now, so that SHARE holds."""
-    return clock.monotonic() + SHARE * (clock.monotonic() - started)
+def _after_a_rest(started: float) -> float:
+    """Return when to repeat a scan that began at `started` and ends now, after its rest."""
+    return clock.monotonic() + REST_RATIO * (clock.monotonic() - started)

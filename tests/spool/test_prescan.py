@@ -21,7 +21,7 @@ JOBS = 30
 
 @pytest.fixture
 def many(root: Path, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `pending/` full enough for a prescan, with jobs of every kind and files that are not jobs."""
+    """A `pending/` full enough for a prescan; not all of its files are jobs."""
     monkeypatch.setattr(prescan, "MANY", JOBS - 1)
     for number in range(JOBS):
         drop(f"{number:02}.json", f'{{"command": "true", "priority": {number % 7}}}')
