@@ -1,4 +1,4 @@
-"""The Python API: everything the command line does, as data. It prints nothing.
+"""The Python API: everything that the command line does. It returns data and prints nothing.
 
 from queuectl import Queue
 
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
-"""The order in which the states are listed: what goes on before what is over."""
+"""The order in which the states are listed: running and waiting jobs before finished ones."""
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How often `wait` looks at the directories when no event tells it to."""
+"""How often `wait` looks at the directories if no event wakes it."""
 
 
 def default_path() -> str:
@@ -65,9 +65,9 @@ def default_path() -> str:
 class Queue:
     """A queue: one spool directory.
 
-    `path` is the spool's; without one, `default_path()`. A spool that is not there is made,
-    unless `create` is False: then SpoolUnusable is raised. Objects may be used from several
-    threads, and any number of processes may use one spool.
+    `path` is the spool's directory (default: `default_path()`). If there is no spool, it is made;
+    with `create=False`, SpoolUnusable is raised instead. Several threads may share a Queue, and any
+    number of processes may use one spool.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, create: bool = True) -> None:
@@ -96,9 +96,10 @@ class Queue:
     ) -> str:
         """Enqueue one job and return its id; on return the job is on disk.
 
-        A `command` that is a string is run by /bin/sh, a sequence as it is. It starts `delay`
-        seconds from now, or at `run_at` (a datetime with its zone, or RFC 3339); `timeout` is
-        in seconds, `cwd` absolute. Any other keyword is kept in the record.
+        A string as `command` is run by /bin/sh; a sequence is executed as it is. The job starts
+        `delay` seconds from now at the earliest, or at `run_at` (a datetime with its time zone, or
+        RFC 3339 text). `timeout` is in seconds; a relative `cwd` is made absolute. Other keywords
+        are kept in the record.
         Raises InvalidJob, IdTaken, NotDurable, OSError.
         """
         if isinstance(run_at, datetime):
@@ -122,23 +123,24 @@ class Queue:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> list[str]:
-        """Enqueue many jobs, each a mapping of the job file's fields; return their ids.
+        """Enqueue many jobs, each a mapping of a job file's fields; return their ids.
 
-        All or none: if one is invalid or its id taken, nothing is enqueued. They run in their
-        order, priorities being equal. Far cheaper than one by one. `progress(n)` is called
-        after the n-th is written. Raises as `enqueue`; InvalidJob says which one it was.
+        Either all are enqueued or none: none if a job is invalid or its id is taken. Jobs of equal
+        priority run in the order given. This is far cheaper than to call `enqueue` for each job.
+        `progress(n)` is called after the n-th job is written. Raises the same errors as `enqueue`;
+        the message of InvalidJob says which job is invalid.
         """
         return self.submit_many(self._built(jobs), progress=progress)
 
     def submit(self, job: Job) -> str:
-        """Enqueue a job record as it is; for programs that have it as JSON. See `enqueue`."""
+        """Enqueue a job record, as read from JSON; return its id. See `enqueue`."""
         record = submission.submitted(job, job.id or layout.new_id(), clock.now())
         return publish(self.spool, record, unique=job.id is not None)
 
     def submit_many(
         self, jobs: Iterable[Job], *, progress: Callable[[int], None] | None = None
     ) -> list[str]:
-        """Enqueue many job records. See `enqueue_many`."""
+        """Enqueue many job records; return their ids. See `enqueue_many`."""
         start = round(clock.now() * 1e6)
 
         def fresh() -> Iterator[tuple[Job, bool]]:
@@ -162,7 +164,7 @@ class Queue:
     # -- look ------------------------------------------------------------------------------
 
     def get(self, id: str, *, exact: bool = False) -> JobStatus:
-        """Return a job by its id or, unless `exact`, a unique prefix of it.
+        """Return a job by its id or, unless `exact`, by a unique prefix of its id.
 
         Raises NoSuchJob, AmbiguousId.
         """
@@ -174,7 +176,7 @@ class Queue:
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
     def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
-        """Return the jobs, of one state or of all, last changed first within each state."""
+        """Return the jobs of one state or of all; within a state, the last changed job is first."""
         found: builtins.list[JobStatus] = []
         for each in (state,) if state else LISTING_ORDER:
             left = None if limit is None else limit - len(found)
@@ -186,17 +188,17 @@ class Queue:
         return found
 
     def status(self) -> QueueStatus:
-        """Return the numbers of jobs by state, and the workers."""
+        """Return the number of jobs in each state, and the workers."""
         return QueueStatus(self.path, self.spool.reader.counts(), self.workers())
 
     def workers(self) -> builtins.list[WorkerStatus]:
-        """Return the workers, with what each of their slots is running."""
+        """Return the workers, each with the jobs that its slots are running."""
         return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
-        """Return the path of an attempt's output, the newest attempt's if none is given.
+        """Return the path of an attempt's log (default: the newest attempt's).
 
-        Raises NoSuchJob if there is no such job or it has had no such attempt.
+        Raises NoSuchJob if there is no such job or no such attempt.
         """
         status = self.get(id, exact=exact)
         newest = _newest_attempt(status)
@@ -207,52 +209,53 @@ class Queue:
         return self.spool.layout.log(status.id, number)
 
     def newest_attempt(self, id: str) -> int:
-        """Return the number of a job's newest attempt, the running one included; 0 if it has none.
+        """Return the number of a job's newest attempt, which may be running; 0 if it had none.
 
-        The id is exact. Raises NoSuchJob.
+        `id` is the full id. Raises NoSuchJob.
         """
         return _newest_attempt(self.get(id, exact=True))
 
     def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
-        """Yield an attempt's output from an offset on; nothing if there is no log. Raises OSError.
+        """Yield an attempt's output from an offset on; nothing if there is no log.
 
-        The id is exact, and its job may be gone.
+        `id` is the full id; the job itself may be gone. Raises OSError.
         """
         return output.read(self.spool.layout.log(id, attempt), offset)
 
     def follow(self, id: str, first: int = 1) -> Iterator[Output]:
-        """Yield a job's output from attempt `first` on, as it comes, until the job has ended.
+        """Yield a job's output as it comes, from attempt `first` on, until the job has ended.
 
-        An attempt's start is told by a piece without data. The id is exact. Raises NoSuchJob if
-        the job is removed.
+        A piece without data says that an attempt starts. `id` is the full id. Raises
+        NoSuchJob, also if the job is removed meanwhile.
         """
         return output.follow(self.spool.reader, id, first)
 
     def ids(self, state: State) -> builtins.list[str]:
-        """Return the ids of the jobs of a state, last changed first."""
+        """Return the ids of the jobs of a state; the last changed job is first."""
         return [place.id for place in newest(self.spool.reader, state)]
 
     def running(self, limit: int | None = None) -> builtins.list[JobStatus]:
-        """Return the jobs that workers hold, at most `limit`."""
+        """Return the jobs in processing, at most `limit`."""
         places = islice(self.spool.reader.claims(), limit)
         return [status for place in places if (status := job_status(self.spool.reader, place))]
 
     def browser(self) -> Browser:
-        """Return a Browser, which remembers the listings of its jobs from page to page."""
+        """Return a Browser for lists of jobs; it keeps its listings from page to page."""
         return Browser(self.spool.reader)
 
     def watch(self, *, everything: bool = False) -> Watch:
-        """Return a watch over what changes the jobs' states and the workers; `arm` starts it.
+        """Return a watch over the states of jobs and over the workers; its `arm` starts it.
 
-        With `everything` also the root, the removal of jobs and the claims of workers.
+        With `everything`, it also covers the spool's own directory, the removal of jobs, and the
+        claims of running workers.
         """
         from queuectl.spool.watch import Watch
 
         paths = self.spool.layout
         directories = [*paths.states.values(), paths.workers]
         if everything:
-            # Not of commands: whoever retries or cancels a job holds it for a moment, in a
-            # directory that may be gone before it is watched.
+            # Not the claims of commands: a retry or a cancel claims a job only for a moment, and
+            # its directory may be gone before the watch covers it.
             workers = {info.name for info in self.spool.reader.workers()}
             claims = [paths.claims(n) for n in self.spool.reader.claimants() if n in workers]
             directories = [paths.root, *directories, paths.tmp, *claims]
@@ -264,7 +267,7 @@ class Queue:
             watch.follow(worker)
 
     def check(self, *, repair: bool = False) -> builtins.list[Finding]:
-        """Return what is damaged in the spool; with `repair`, after repairing what can be."""
+        """Return what is damaged in the spool; with `repair`, repair what can be repaired."""
         from queuectl.spool.integrity import check
 
         return check(self.spool, repair=repair)
@@ -276,10 +279,10 @@ class Queue:
         timeout: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, State]:
-        """Wait until every job is completed or dead; return the state of each, by its full id.
+        """Wait until every job is completed or dead; return the states by full id.
 
-        `timeout` in seconds; `progress(n)` is told how many have ended. Raises TimedOut,
-        NoSuchJob (also if one is removed meanwhile), AmbiguousId.
+        `timeout` is in seconds. `progress(n)` is called with the number of jobs that have ended.
+        Raises TimedOut, AmbiguousId, and NoSuchJob, also if a job is removed meanwhile.
         """
         from queuectl.spool.watch import Watch
 
@@ -312,10 +315,10 @@ class Queue:
     # -- change ----------------------------------------------------------------------------
 
     def cancel(self, id: str, *, exact: bool = False) -> State:
-        """Cancel a job. One that waits is dead at once; one that runs is asked to end.
+        """Cancel a job. A waiting job is dead at once; the command of a running job is ended.
 
-        Returns "dead", or "processing" if its worker has been asked. Raises NoSuchJob,
-        AmbiguousId, WrongState if it has ended already.
+        Returns "dead", or "processing" if a worker has been asked to end the command. Raises
+        NoSuchJob, AmbiguousId, and WrongState if the job has already ended.
         """
         job_id = self._find(id, exact).id
         for _ in range(50):
@@ -329,15 +332,15 @@ class Queue:
                 with contextlib.suppress(FileNotFoundError):
                     self._ask_to_cancel(place)
                     return "processing"
-            else:  # held by another command, or about to be moved on: a matter of milliseconds
+            else:  # a command holds it, or it is being moved on: that takes milliseconds
                 time.sleep(0.02)
         raise WrongState(f"job {id!r} keeps moving: try again")
 
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
-        It goes to `pending/` with `attempts` 0; history and logs are kept. Raises NoSuchJob,
-        AmbiguousId, WrongState, InvalidJob if its file is still no valid job.
+        The job moves to `pending/` with `attempts` 0; its history and logs are kept. Raises
+        NoSuchJob, AmbiguousId, WrongState, and InvalidJob if its file is still not a valid job.
         """
         place = self._find(id, exact)
         if place.state not in ("dead", "failed"):
@@ -345,7 +348,7 @@ class Queue:
         try:
             kept = self._change(place, self._retried)
         except InvalidJob as error:
-            raise InvalidJob(f"{place.id} is still no valid job: {error}") from None
+            raise InvalidJob(f"{place.id} is still not a valid job: {error}") from None
         if kept:
             discard(self.spool.layout.reason(place.id))
             return kept
@@ -358,10 +361,10 @@ class Queue:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Remove for good the jobs that have been in a state for more than so many seconds.
+        """Remove for good the jobs that entered a state more than `older_than` seconds ago.
 
-        Their logs go with them. Only for the states in which jobs end, "completed" and "dead":
-        raises WrongState for others. Returns how many were removed.
+        Their logs are removed too. `state` is "completed" or "dead"; any other raises WrongState.
+        `progress(n)` is called with the number of jobs removed so far. Returns that number.
         """
         count = 0
         for removed in self.removing(state, older_than):
@@ -371,7 +374,7 @@ class Queue:
         return count
 
     def removing(self, state: State, older_than: float = 0.0) -> Iterator[int]:
-        """Do what `purge` does in small steps: yield how many jobs each step has removed."""
+        """Purge in small steps; yield the number of jobs that each step has removed."""
         if state not in FINISHED:
             raise WrongState(
                 f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
@@ -386,9 +389,9 @@ class Queue:
             self.spool.disk.commit(self.spool.layout.states[state])
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
-        """Ask a worker to leave when its running jobs have ended, or with `now` at once.
+        """Ask a worker to stop when its running jobs have ended or, with `now`, at once.
 
-        Raises NoSuchJob if there is no such worker.
+        Raises NoSuchJob if no such worker is running.
         """
         if not any(worker.name == name and worker.alive for worker in self.workers()):
             raise NoSuchJob(f"no worker {name!r}: `queuectl worker list` shows them")
@@ -404,10 +407,10 @@ class Queue:
         observer: Observer = NO_OBSERVER,
         allow_shared: bool = False,
     ) -> Worker:
-        """Return a worker of this queue, which works while its `run` does.
+        """Return a worker of this queue; its `run` does the work.
 
-        With `drain` it leaves when nothing is left to do. Raises SpoolUnusable if others may write
-        to the spool, unless `allow_shared`.
+        With `drain`, the worker exits when nothing is left to do. Raises SpoolUnusable if other
+        users may write to the spool, unless `allow_shared`.
         """
         from queuectl.worker.worker import Worker
 
@@ -415,7 +418,7 @@ class Queue:
         return Worker(self.spool, slots, drain=drain, observer=observer)
 
     def make_worker_log(self, name: str) -> str:
-        """Make the log of a worker in the background, with the spool's mode; return its path."""
+        """Make the log file of a worker in the background; return its path."""
         path = self.spool.layout.worker(name, "log")
         os.close(create(path, os.O_WRONLY, self.spool.disk.file_mode))
         return path
@@ -429,16 +432,16 @@ class Queue:
 
     @property
     def last_good_settings(self) -> Settings:
-        """The settings as they were when `queue.toml` was last valid."""
+        """The settings from the last time `queue.toml` was read and valid."""
         return self.spool.settings.last_good
 
     @property
     def settings(self) -> Settings:
-        """The settings as they stand in `queue.toml` now."""
+        """The settings that are in `queue.toml` now."""
         return self.spool.settings.current()
 
     def setting_values(self) -> dict[str, Any]:
-        """Return every setting's value, as the file has it or by default."""
+        """Return the value of every setting: the one in the file, or the default."""
         stated = self.spool.settings.values()
         check_settings(stated)
         return {name: stated.get(name, info.default) for name, info in describe().items()}
@@ -449,11 +452,11 @@ class Queue:
         return self.setting_values()[key]
 
     def set_setting(self, key: str, text: str) -> Any:
-        """Set a setting to a value given as text; return the value. Raises InvalidSetting."""
+        """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
         return self.spool.settings.set(key, text, self.spool.disk)
 
     def unset_setting(self, key: str) -> None:
-        """Go back to a setting's default. Raises InvalidSetting."""
+        """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""
         self.spool.settings.unset(key, self.spool.disk)
 
     # -- inside ----------------------------------------------------------------------------
@@ -468,7 +471,7 @@ class Queue:
             return 0
 
     def _change(self, place: Place, change: Callable[[Claim], tuple[Job, State]]) -> str | None:
-        """Take a job, rewrite it and move it on; None if it was gone before we could."""
+        """Claim a job, rewrite it and move it on; return its id, None if it was gone first."""
         from queuectl.spool.holder import Holder
 
         with Holder(self.spool) as holder:
@@ -482,8 +485,10 @@ class Queue:
 
     def _ask_to_cancel(self, place: ClaimedPlace) -> None:
         path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
-        with contextlib.suppress(FileExistsError):  # asked already
-            self.spool.disk.write(path, b"")  # made in place: that is what its worker watches for
+        with contextlib.suppress(FileExistsError):  # somebody has already asked
+            self.spool.disk.write(
+                path, b""
+            )  # not renamed into place: its worker watches for creations
         self.spool.disk.commit(os.path.dirname(path))
 
     def _cancelled(self, claim: Claim) -> tuple[Job, State]:

@@ -64,7 +64,7 @@ class Holder:
 
 
 def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:
-    """Name the dead holders that left something, each while its lock is ours.
+    """Name the holders that died and left something, each while its lock is ours.
 
     The lock is released when the next name is asked for. A lock file that somebody has removed is
     made again, and removed if the holder has only just left; not without `make_locks`, for those

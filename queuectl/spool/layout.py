@@ -78,7 +78,7 @@ class Layout:
         return f"{self.states[state]}/{check_id(job_id)}.json"
 
     def reason(self, job_id: str) -> str:
-        """The path of the reason why a file in `dead/` is no valid job."""
+        """The path of the reason why a file in `dead/` is not a valid job."""
         return f"{self.states['dead']}/{check_id(job_id)}.error"
 
     def claims(self, worker: str) -> str:

@@ -1,6 +1,6 @@
 """What becomes of the jobs of dead holders.
 
-Recovery is idempotent, and any number of processes may do it at once: the dead holder's lock lets
+Recovery is idempotent, and any number of processes may do it at once: a holder's lock lets
 in one at a time. A job whose outcome is on record is only moved on. Otherwise what is left of its
 command is ended first, and the attempt is entered as lost.
 """
@@ -24,9 +24,9 @@ from queuectl.record import retry
 from queuectl.record.ids import numbered
 from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
-from queuectl.spool import hook_markers, layout
+from queuectl.spool import hook_markers, hook_recovery, layout
 from queuectl.spool.holder import dead_holders, remove_holder
-from queuectl.spool.hook_markers import Heir
+from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.places import UNCLAIMED, Claim, ClaimedPlace, Place
 from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
@@ -52,7 +52,7 @@ def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
         try:
             if heir is not None:
-                hook_markers.take_over(spool, name, heir)
+                hook_recovery.take_over(spool, name, heir)
         except (OSError, QueuectlError) as error:
             log.error("hooks of dead worker %s cannot be taken over: %s", name, error)
         with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     except FileNotFoundError:
         return None
     except InvalidJob as error:
-        hook_markers.void(spool, place, None)
+        hook_recovery.withdraw(spool, place, None)
         hook_markers.put_for_reject(spool, place.worker, place.path, str(error), place)
         return reject(spool, place.path, str(error), wanted=place.id)
     if _is_superseded(spool, place, job):
@@ -81,7 +81,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
         target = retry.resume(job, place.attempt, spool.settings.last_good.retry_policy)
-        hook_markers.renew(spool, claim, target)
+        hook_recovery.ensure(spool, claim, target)
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
         return moved.id
@@ -108,7 +108,7 @@ def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -
     settings = spool.settings.last_good
     record, target = retry.next_record(claim.job, entry, settings.retry_policy, now=now, draw=draw)
     log.warning("job %s was lost with worker %s: %s", place.id, place.worker, target)
-    hook_markers.void(spool, place, claim.job)
+    hook_recovery.withdraw(spool, place, claim.job)
     hook_markers.put_for(spool, claim, record, target, settings)
     moved = spool.claims.settle(claim, record, target)
     spool.disk.commit(*moved.owed)

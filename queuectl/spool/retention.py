@@ -1,8 +1,8 @@
-"""Which finished jobs go, by age and by number, and their removal in small steps.
+"""Retention: removes finished jobs that are too old or too many, in small steps.
 
-What is oldest goes first, so what goes by age and what goes by number are both the head of one
-order: one look at a directory serves both. Never more than twice `BATCH` names are held, however
-many there are.
+The oldest jobs are removed first. So the jobs that are too old and those that are too many are both
+at the head of one order, and one listing of a directory serves both rules. At most 2 * `BATCH`
+names are in memory, however many files there are.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from queuectl.spool.purge import purge
 from queuectl.spool.spool import Spool
 
 INTERVAL = 60.0
-"""Seconds between a round and the next: on a fast queue it decides how far a number is overrun.
-Five times as long as the round took, where that is more."""
+"""Seconds between two rounds, or five times the length of the round if that is longer. In between,
+a fast queue keeps more jobs than the settings say."""
 SLICE = 1.0
-"""Seconds of it after which the rest of the house is kept."""
+"""Seconds after which a round is interrupted for the rest of the housekeeping."""
 BREATH = 0.005
-"""Seconds that the slots have to themselves after each small step."""
+"""Seconds of rest after each step, which belong to the slots."""
 BATCH = 50_000
-"""Jobs chosen in one look at a directory; where more are to go it is looked at again."""
+"""Jobs chosen from one listing of a directory; if there are more, it is listed again."""
 STEP = 25
-"""Jobs removed in one go."""
+"""Jobs removed in one step."""
 LOOKED_AT = 250
-"""Files looked at in one go."""
+"""Files looked at in one step."""
 
 
 Entered = tuple[int, str]
-"""When a file came into its state (nanoseconds since the epoch), and its name."""
+"""When a file entered its state (nanoseconds since the epoch), and its name."""
 
 
 class Surplus:
-    """What is to go of the files that it is shown, at most `most` of them, the oldest first.
+    """Chooses the files to remove among those that are added: at most `most`, the oldest first.
 
-    That is what came `before` a time, and what is not among the newest `keep`; of those that
-    came at the same time, the names that sort last stay, whoever decides.
+    A file is removed if it entered its state `before` a time, or is not among the newest `keep`. Of
+    files of the same age, those whose names sort last count as the newest, so that all workers
+    choose the same files.
     """
 
     def __init__(self, *, before: int | None, keep: int | None, most: int) -> None:
@@ -52,7 +53,7 @@ class Surplus:
         self._oldest: list[Entered] = []
 
     def add(self, entered: Entered) -> None:
-        """Be shown a file."""
+        """Add a file."""
         self._seen += 1
         if self._keep is not None or self._is_too_old(entered):
             self._oldest.append(entered)
@@ -60,7 +61,7 @@ class Surplus:
                 self._oldest = heapq.nsmallest(self._most, self._oldest)
 
     def chosen(self) -> list[Entered]:
-        """Return what is to go, once all were shown."""
+        """Return the files to remove, once all have been added."""
         excess = 0 if self._keep is None else self._seen - self._keep
         oldest = heapq.nsmallest(self._most, self._oldest)
         return [e for rank, e in enumerate(oldest) if rank < excess or self._is_too_old(e)]
@@ -70,7 +71,7 @@ class Surplus:
 
 
 class Retention:
-    """The retention of one spool, gone on with for a moment at a time until `closing` is set."""
+    """The retention of one spool. It works for a moment at each call, until `closing` is set."""
 
     def __init__(self, spool: Spool, closing: threading.Event) -> None:
         self._spool = spool
@@ -78,13 +79,13 @@ class Retention:
         self._steps: Iterator[None] | None = None
         self._spent = 0.0
         self.removed = 0
-        """Jobs, since this worker started."""
+        """The number of jobs removed since this worker started."""
         self._next = 0.0
 
     def continue_round(self) -> bool:
-        """Remove for a moment what is to go; return whether that was all, for now.
+        """Remove jobs for a moment; return whether the round is over, or is not due yet.
 
-        Raises OSError; then what is left waits for the next round.
+        Raises OSError; then the rest is left to the next round.
         """
         started = clock.monotonic()
         if self._steps is None:
@@ -112,7 +113,7 @@ class Retention:
         yield from self._apply("dead", settings.keep_dead, settings.keep_dead_count)
 
     def _apply(self, state: State, age: float | None, keep: int | None) -> Iterator[None]:
-        """Remove what is past its age in seconds or not among the newest; yields at each step."""
+        """Remove jobs older than `age` seconds or not among the newest `keep`; yield at a step."""
         while age is not None or keep is not None:
             if age is None and keep is not None and self._count(state) <= keep:
                 return
@@ -134,7 +135,7 @@ class Retention:
         return sum(1 for _ in self._spool.reader.names(state))
 
     def _still(self, state: State, chosen: Sequence[Entered]) -> Iterator[Place]:
-        """Those that are what was looked at: one that was retried and came back is another."""
+        """Yield the chosen jobs that have not moved since; a job that moved back counts as new."""
         for when, name in chosen:
             if self._spool.reader.entered_at(state, name) == when:
                 yield Place(state, layout.stem(name), self._spool.layout.entry(state, name))

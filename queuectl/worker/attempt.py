@@ -1,10 +1,10 @@
-"""One command, from its start to its outcome.
+"""One attempt: a command from its start to its outcome.
 
-The command gets a session of its own, /dev/null as its input, the attempt's log as its output
-and a descriptor of its run file, whose lock is held as long as any of its descendants lives.
-When it has failed, or must end, nothing of it is left running: the same job may be started
-again, here or elsewhere, as soon as the outcome is written. What a command that succeeded left
-running, it left on purpose.
+The command gets a session of its own, /dev/null as standard input and the attempt's log as output.
+It inherits a descriptor of its run file, whose lock is held until the last of its descendants ends.
+When a command has failed or must end, all of its processes are ended: as soon as the outcome is
+written, the job may start again, here or elsewhere. What a command that succeeded left running, it
+left on purpose.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Mapping
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from queuectl import clock, host, slot_lock
@@ -34,10 +35,27 @@ from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
 
 LOCK_FD = 64
-"""The run file's descriptor in the command: so high that a shell's `exec 3>` does not hit it."""
+"""The run file's descriptor in the command: too high to be closed by a shell's `exec 3>`."""
 
-_IN_THE_WAY = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
+_NAME_IS_TAKEN = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
+"""Errors at opening a log that mean: its name is taken by something that is not its log."""
 _OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
+
+
+class _Order(Struct, frozen=True):
+    """What to run: a claim, in a slot, with the settings and the environment of the moment."""
+
+    spool: Spool
+    claim: Claim
+    slot: int
+    settings: Settings
+    environment: Mapping[bytes, bytes]
+
+    @property
+    def run_path(self) -> str:
+        """The path of the attempt's run file."""
+        return self.spool.layout.claim(self.claim.worker, self.claim.id, self.claim.attempt, "run")
 
 
 def run(
@@ -45,16 +63,16 @@ def run(
     claim: Claim,
     slot: int,
     settings: Settings,
-    control: StopSwitch,
+    switch: StopSwitch,
     environment: Mapping[bytes, bytes] = os.environb,
 ) -> Attempt:
-    """Run a claimed job's command and return the history entry of its attempt.
+    """Run a claimed job's command and return the history entry of the attempt.
 
-    Its environment is `environment`, the job's own variables over it, and ours over those.
+    The job's own variables replace those of `environment`, and queuectl's replace both. If the
+    `switch` has been used before the command starts, the command does not start.
 
-    Whatever is wrong with the command is an outcome. Raises OSError only for trouble of ours
-    before the command was started (disk full, no process to be had). A command whose end was
-    asked for before its start is not started.
+    Whatever is wrong with the command is an outcome. Raises OSError only for an error that is not
+    the command's fault (the disk is full, no process can be made), and only before it has started.
     """
     log_path = spool.layout.log(claim.id, claim.attempt)
     entry = Attempt(
@@ -68,71 +86,63 @@ def run(
     try:
         log = _open_log(log_path, spool.disk.file_mode)
     except OSError as error:
-        if error.errno not in _IN_THE_WAY:
+        if error.errno not in _NAME_IS_TAKEN:
             raise
         reason = f"its log cannot be opened: {error.strerror}"
         return replace(entry, error=reason, log=None, finished_at=entry.started_at)
     try:
-        if control.reason:
-            entry = ended(entry, control.reason, None, None)
+        if switch.reason:
+            entry = ended(entry, switch.reason, None, None)
         else:
-            entry = _run(spool, claim, slot, settings, control, environment, entry, log)
+            order = _Order(spool, claim, slot, settings, environment)
+            entry = _run_command(order, switch, entry, log)
     finally:
         _close(log)
     return replace(entry, finished_at=clock.format_timestamp(clock.now()))
 
 
-def _run(
-    spool: Spool,
-    claim: Claim,
-    slot: int,
-    settings: Settings,
-    control: StopSwitch,
-    environment: Mapping[bytes, bytes],
-    entry: Attempt,
-    log: int,
-) -> Attempt:
+def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, log: int) -> Attempt:
+    """Start the command, wait for its end and return how it ended."""
     info = Run(
-        attempt=claim.attempt,
-        slot=slot,
+        attempt=order.claim.attempt,
+        slot=order.slot,
         host=host.hostname(),
         boot_id=host.boot_id(),
         pid=None,
         started_at=entry.started_at or "",
     )
-    mark = cookie(claim.worker, claim.id, info)
-    run_path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
-    run_file = make_locked(run_path, spool.layout.staged(), spool.disk.file_mode)
+    mark = cookie(order.claim.worker, order.claim.id, info)
+    run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
         write_all(run_file, encode(info))
         try:
-            command = _start(spool, claim, environment, mark, run_file, log)
+            command = _start(order, mark, run_file, log)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
                 raise
-            return _not_started(entry, claim.job, error, log)
-        with contextlib.suppress(OSError):  # for people who look; the marks do without
+            return _not_started(entry, order.claim.job, error, log)
+        with contextlib.suppress(OSError):  # only people read the pid: the marks do without it
             os.pwrite(run_file, encode(replace(info, pid=command.pid)), 0)
     finally:
-        _close(run_file)  # from here on the command's own copies hold the lock
-    timeout = claim.job.timeout or settings.timeout
-    asked = wait(command, timeout, control)
+        _close(run_file)  # from now on the command's own descriptor holds the lock
+    timeout = order.claim.job.timeout or order.settings.timeout
+    asked = wait(command, timeout, switch)
     if asked or command.has_failed():
-        # The leader is not reaped yet, so its group's number cannot be another's.
-        marks = survivors.Marks(mark, survivors.identity(run_path), group=command.pid)
+        # The command is not reaped yet, so no other process group can have its number.
+        marks = survivors.Marks(mark, survivors.identity(order.run_path), group=command.pid)
         with slot_lock.released():
-            survivors.end(marks, settings.kill_grace, pause=time.sleep)
+            survivors.end(marks, order.settings.kill_grace, pause=time.sleep)
     return ended(entry, asked, command.reap(), timeout)
 
 
 def _close(fd: int) -> None:
-    """Close a descriptor, whatever the file system says to it: the command has been started."""
+    """Close a descriptor and ignore errors: the command has started, so its outcome counts."""
     with contextlib.suppress(OSError):
         os.close(fd)
 
 
 def _open_log(path: str, mode: int) -> int:
-    """Open an attempt's log. Whatever else stands in its place is not waited for or written to."""
+    """Open an attempt's log. If its name is a FIFO or the like, do not block and do not write."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
     with contextlib.suppress(FileExistsError):
         return create(path, flags | os.O_EXCL, mode)
@@ -144,25 +154,18 @@ def _open_log(path: str, mode: int) -> int:
     return fd
 
 
-def _start(
-    spool: Spool,
-    claim: Claim,
-    environment: Mapping[bytes, bytes],
-    mark: str,
-    run_file: int,
-    log: int,
-) -> Child:
-    job = claim.job
+def _start(order: _Order, mark: str, run_file: int, log: int) -> Child:
+    job = order.claim.job
     ours = {
-        b"QUEUECTL_SPOOL": os.fsencode(spool.layout.root),
-        b"QUEUECTL_JOB_ID": claim.id.encode(),
-        b"QUEUECTL_ATTEMPT": b"%d" % claim.attempt,
+        b"QUEUECTL_SPOOL": os.fsencode(order.spool.layout.root),
+        b"QUEUECTL_JOB_ID": order.claim.id.encode(),
+        b"QUEUECTL_ATTEMPT": b"%d" % order.claim.attempt,
         survivors.RUN_VARIABLE.encode(): os.fsencode(mark),
     }
     theirs = {os.fsencode(name): os.fsencode(value) for name, value in (job.env or {}).items()}
     return spawn.start(
         ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command,
-        {**environment, **theirs, **ours},
+        {**order.environment, **theirs, **ours},
         job.cwd,
         output=log,
         inherited=(run_file, LOCK_FD),
@@ -170,9 +173,9 @@ def _start(
 
 
 def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attempt:
-    """The outcome of a command that cannot be executed, with a shell's exit codes for it."""
+    """Return the outcome of a command that cannot be executed, with the exit code of a shell."""
     if job.cwd is not None and not os.path.isdir(job.cwd):
-        code, reason = None, f"cwd {job.cwd} is no directory here"
+        code, reason = None, f"cwd {job.cwd} is not a directory on this host"
     elif isinstance(error, FileNotFoundError):
         code, reason = 127, f"command not found: {job.command[0]}"
     else:

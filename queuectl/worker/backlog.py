@@ -1,8 +1,8 @@
-"""What a worker knows of `pending/` and `failed/`: what is due next, and when to wake up.
+"""The backlog: the waiting jobs that a worker knows of, in the order in which they run.
 
-Knowledge, not truth: an entry may be gone or changed by the time it is claimed. Keys are in
-the order in which jobs run: priority, then age. A million entries are held at about 250 bytes
-each, so that the directories need not be listed at every claim.
+The backlog saves the worker from listing `pending/` and `failed/` at every claim; an entry takes
+about 250 bytes, also with a million entries. Jobs run by priority, then by age. An entry is only a
+hint: by the time it is claimed, the job may have changed or be gone.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ from msgspec import Struct
 from queuectl import clock
 from queuectl.record.job import State
 from queuectl.spool import layout
-from queuectl.spool.places import Ready, Seen, Unfit
+from queuectl.spool.places import Ready, Seen
 
-Name = tuple[State, str]
-
-_LONGEST_WAIT = 3600.0  # seconds; the wall clock is looked at again at least so often
+_LONGEST_WAIT = 3600.0  # seconds after which the wall clock is read again at the latest
 _Entry = tuple[int, float, float, State, str, str | None, int]
-# -priority, created, due, state, name, id where it is not the name's, attempts
+# -priority, created, due, state, name, id (None if the name says it), attempts
 
 
 class Waiting(Struct, frozen=True, array_like=True, gc=False):
-    """What there is to know of a waiting job: `created` and `due` in seconds since the epoch."""
+    """What the backlog knows of a waiting job; `created` and `due` in seconds since the epoch."""
 
     name: str
     id: str
@@ -37,7 +35,7 @@ class Waiting(Struct, frozen=True, array_like=True, gc=False):
 
     @classmethod
     def of(cls, name: str, seen: Ready) -> Waiting:
-        """Take it out of a job's record."""
+        """Make the entry of a job from its record."""
         created, due = (
             clock.parse_timestamp(stamp) if stamp else 0.0
             for stamp in (seen.job.created_at, seen.job.run_at)
@@ -46,7 +44,7 @@ class Waiting(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Backlog:
-    """The waiting jobs, shared by the slots of one worker."""
+    """The waiting jobs of one worker; all of its threads share it."""
 
     def __init__(self) -> None:
         self._known: dict[State, dict[str, _Entry]] = {"pending": {}, "failed": {}}
@@ -57,16 +55,16 @@ class Backlog:
         self._takers = 0
 
     def add(self, state: State, name: str, seen: Ready) -> None:
-        """Know of a waiting job; what was known of it before is forgotten."""
+        """Add a waiting job, in place of what was known of it before."""
         self.add_all(state, [Waiting.of(name, seen)])
 
     def add_all(self, state: State, jobs: Iterable[Waiting]) -> None:
-        """Know of many waiting jobs."""
+        """Add many waiting jobs."""
         with self._changed:
             known, now = self._known[state], clock.now()
             for job in jobs:
                 other = None if job.id == layout.stem(job.name) else job.id
-                due = job.due or 0.0  # one zero for all
+                due = job.due or 0.0  # all jobs that are due share one zero object
                 entry = (-job.priority, job.created, due, state, job.name, other, job.attempts)
                 if known.get(job.name) == entry:
                     continue
@@ -78,26 +76,26 @@ class Backlog:
                 self._changed.notify()
 
     def forget(self, state: State, name: str) -> None:
-        """Forget a job that is gone. Its place in the order is dropped when it comes up."""
+        """Forget a job that is gone. Its entry leaves the heap when its turn comes."""
         with self._changed:
             self._known[state].pop(name, None)
 
     def knows(self, state: State, name: str) -> bool:
-        """Whether a job of that name is known to wait."""
+        """Whether a waiting job of that name is known."""
         return name in self._known[state]
 
     def names(self, state: State) -> set[str]:
-        """Return the names of all the jobs that are known to wait in a state."""
+        """Return the names of all known jobs that wait in a state."""
         with self._changed:
             return set(self._known[state])
 
     def take(
         self, *, wait: bool = True, waiting: Callable[[], None] = lambda: None
     ) -> tuple[State, str, Seen] | None:
-        """Take out a job that is due, as it was seen; None once the backlog is closed.
+        """Take out the next job that is due; return its state, its name and how it was seen.
 
-        While there is none it waits for one, having called `waiting`; without `wait` it returns
-        None.
+        If no job is due, call `waiting` and wait for one; without `wait`, return None. Returns
+        None once the backlog is closed.
         """
         with self._changed:
             while not self._closed:
@@ -117,18 +115,18 @@ class Backlog:
         return None
 
     def look_at_the_clock(self) -> None:
-        """Notice what has become due, also if the wall clock was set forward."""
+        """Find the jobs that have become due, also if the wall clock was set forward."""
         with self._changed:
             self._promote()
 
     def close(self) -> None:
-        """Give out no more jobs, and let everyone who waits for one go."""
+        """Give out no more jobs, and wake all threads that wait for one."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def is_idle(self, takers: int) -> bool:
-        """Whether so many slots wait for a job, and none is due or waits for a retry."""
+        """Whether exactly `takers` slots wait for a job, and no job is due or waits for a retry."""
         with self._changed:
             if self._takers != takers or self._known["failed"]:
                 return False
@@ -136,7 +134,7 @@ class Backlog:
             return len(self._known["pending"]) == len(self._scheduled())
 
     def scheduled(self) -> int:
-        """Count the jobs that are for later."""
+        """Return the number of jobs whose time has not come yet."""
         with self._changed:
             self._promote()
             return len(self._scheduled())
@@ -154,37 +152,3 @@ class Backlog:
         if not self._later:
             return _LONGEST_WAIT
         return min(max(self._later[0][0] - clock.now(), 0.0), _LONGEST_WAIT)
-
-
-class Unready:
-    """Files that are no jobs, perhaps not yet: bad once they have been left alone for long enough.
-
-    Quiet is measured on the monotonic clock, from when a file was first seen as it is.
-    """
-
-    def __init__(self) -> None:
-        self._since: dict[Name, tuple[tuple[int, ...], float]] = {}
-
-    def is_bad(self, state: State, name: str, seen: Unfit, quiet_period: float) -> bool:
-        """Note how the file looks now; True if it has looked so for `quiet_period` seconds."""
-        now = clock.monotonic()
-        version, since = self._since.get((state, name), (None, now))
-        if version != seen.version or seen.being_written:
-            since = now
-        self._since[state, name] = (seen.version, since)
-        return now - since >= quiet_period
-
-    def add(self, state: State, name: str) -> None:
-        """Note a file that cannot be taken yet, for a reason that is not in it."""
-        self._since[state, name] = ((), clock.monotonic())
-
-    def forget(self, state: State, name: str) -> None:
-        """The file is gone, or has become a job."""
-        self._since.pop((state, name), None)
-
-    def __contains__(self, name: Name) -> bool:
-        return name in self._since
-
-    def names(self) -> list[Name]:
-        """Return the files that must be looked at again."""
-        return list(self._since)

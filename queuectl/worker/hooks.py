@@ -1,51 +1,39 @@
-"""The hooks of one worker: runs the commands that the settings name for events.
+"""The hooks of one worker: which are due, and the threads that run them.
 
-They run in threads of their own, as many at a time as the worker has slots, so that no slot
-waits for one. A hook is run at least once: its marker goes when its command has ended, however it
-has; what went wrong is logged and not run again. Markers that are left when the worker leaves, or
-dies, are run by whoever recovers it.
+Hooks run in threads of their own, at most as many at a time as the worker has slots, so no slot
+waits for a hook. A hook runs at least once. Its marker is removed when its command has ended, also
+if the command failed: the failure is logged, and the hook is not run again. If the worker stops now
+or dies, its markers remain, and the worker that recovers it runs those hooks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
-from queuectl.disk.durable import create, discard
 from queuectl.errors import QueuectlError
-from queuectl.process import spawn, survivors
-from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
-from queuectl.record.job import Attempt, Job, Outcome, State
-from queuectl.record.outcome import ended
+from queuectl.process.waiting import StopSwitch
+from queuectl.record.hook_event import Marker
+from queuectl.record.job import Job, State
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
-from queuectl.spool.hook_markers import VARIABLES, Marker
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
+from queuectl.worker.hook_run import run_hook
 from queuectl.worker.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
-SHOWN_BYTES = 300
-"""Of the output of a hook that failed."""
-_ITS_OWN_FAULT = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
-"""Why a hook cannot be started that could not be tomorrow either; all else is trouble of ours."""
-
 
 class Hooks:
-    """The markers of one worker, from the announcement of an event to the end of its hook.
+    """The due and the running hooks of one worker.
 
-    `changed()` is called, from any thread, when a hook's thread has no more to run, and when a
-    dead holder was recovered.
+    First an event is announced: its marker is written. When the event has taken place, its hook is
+    due; if it does not take place, it is withdrawn. `changed()` is called, from any thread, when
+    a thread has no more hooks to run, and when a dead holder was recovered.
     """
 
     def __init__(
@@ -53,51 +41,53 @@ class Hooks:
     ) -> None:
         self.worker = worker
         self.active = threading.Event()
-        """Set by work that was done, for who tells when there is no more of it."""
+        """Set when work was done. The worker clears it when it looks whether the queue is idle."""
         self._spool = spool
         self._limit = limit
         self._changed = changed
         self._lock = threading.Lock()
-        self._due: deque[str] = deque()
-        self._idle_due: str | None = None
+        self._due: deque[str] = deque()  # names of markers
+        self._idle_due: str | None = None  # the due marker of the event `idle`
         self._running: dict[threading.Thread, StopSwitch] = {}
-        self._trouble = Pauses()
+        self._pauses = Pauses()
 
     # -- events ----------------------------------------------------------------------------
 
     def announce(
         self, claim: Claim, record: Job, target: State, settings: Settings, *, again: str | None
     ) -> str | None:
-        """Make an outcome that is about to be written durable as an event; None if it is none.
+        """Write the marker of an outcome that is about to be written; return the marker's name.
 
-        `again` is what an earlier try has announced, in vain. Raises NotDurable, OSError.
+        Returns None if the outcome is not an event or has no hook. `again` is the marker of an
+        earlier try that failed; it is withdrawn. Raises NotDurable, OSError.
         """
         self.withdraw(again)
         return hook_markers.put_for(self._spool, claim, record, target, settings)
 
     def announce_reject(self, path: str, reason: str) -> str | None:
-        """Make the rejection of a file that is about to be moved durable as an event."""
+        """Write the marker of a file that is about to be rejected; return the marker's name."""
         return hook_markers.put_for_reject(self._spool, self.worker, path, reason)
 
     def withdraw(self, name: str | None) -> None:
-        """What was announced has not happened. Raises NotDurable, OSError."""
+        """Remove a marker whose event did not take place. Raises NotDurable, OSError."""
         if name is not None:
-            with contextlib.suppress(FileNotFoundError):  # the worker's claims are gone, and it too
+            # The marker is missing if the directory of the worker's claims was removed.
+            with contextlib.suppress(FileNotFoundError):
                 self._spool.disk.remove(self._spool.layout.hook(self.worker, name))
 
     def happened(self, name: str | None) -> None:
-        """What was announced has happened: its hook is due."""
+        """Make the hook of a marker due: its event has taken place."""
         if name is not None:
             self._add([name])
 
     def inherit(self, names: list[str]) -> None:
-        """A dead holder was recovered: its hooks are due, and that was work."""
+        """Make the hooks of a dead holder due. Its recovery counts as work that was done."""
         self.active.set()
         self._add(names)
         self._changed()
 
     def become_idle(self) -> None:
-        """Announce that the queue has become idle; a hook that is due says so once for all.
+        """Announce that the queue has become idle; do nothing if such a hook is already due.
 
         Raises NotDurable, OSError.
         """
@@ -105,30 +95,30 @@ class Hooks:
             self._idle_due = hook_markers.put(self._spool, self.worker, Marker(event="idle"))
             self.happened(self._idle_due)
 
-    # -- life ------------------------------------------------------------------------------
+    # -- threads ---------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        """Whether a hook is due or runs."""
+        """Whether a hook is due or running."""
         return bool(self._running)
 
     @property
     def left(self) -> int:
-        """Count the hooks that are due or run."""
+        """The number of hooks that are due or running."""
         with self._lock:
             return len(self._due) + len(self._running)
 
     def stop_now(self) -> None:
-        """End the running hooks; they and those that are due are left to recovery."""
+        """End the running hooks, and leave them and the due ones to recovery."""
         with self._lock:
-            self._trouble.given_up.set()
+            self._pauses.given_up.set()
             self._due.clear()
-            for control in self._running.values():
-                control.stop("interrupted")
+            for switch in self._running.values():
+                switch.stop("interrupted")
 
     def _add(self, names: list[str]) -> None:
         with self._lock:
-            if self._trouble.given_up.is_set():
+            if self._pauses.given_up.is_set():
                 return
             self._due.extend(names)
             for _ in range(min(len(names), self._limit - len(self._running))):
@@ -137,9 +127,9 @@ class Hooks:
                 thread.start()
 
     def _work(self) -> None:
-        """Run what is due until nothing is."""
+        """Run hooks until none is due."""
         me = threading.current_thread()
-        control = self._running[me]
+        switch = self._running[me]
         while True:
             with self._lock:
                 if not self._due:
@@ -148,107 +138,21 @@ class Hooks:
                 name = self._due.popleft()
                 if name == self._idle_due:
                     self._idle_due = None
-            self._attend(name, control)
-        control.close()
+            self._run(name, switch)
+        switch.close()
         self._changed()
 
-    # -- one hook --------------------------------------------------------------------------
-
-    def _attend(self, name: str, control: StopSwitch) -> None:
-        """Run a hook, however long the disk refuses, or until it is left to recovery."""
+    def _run(self, name: str, switch: StopSwitch) -> None:
+        """Run one hook; after an error of the disk, try again until it runs or the worker stops."""
         me = threading.get_ident()
-        while not self._trouble.given_up.is_set():
+        while not self._pauses.given_up.is_set():
             try:
-                self._perform(name, control)
+                run_hook(self._spool, self.worker, name, switch)
             except (OSError, QueuectlError) as error:
-                self._trouble.pause(me, f"hook {name} cannot be run: {error}")
-            except Exception:  # a mistake of ours: the others are run all the same
+                self._pauses.pause(me, f"hook {name} cannot be run: {error}")
+            except Exception:  # a bug: the other hooks run all the same
                 log.exception("hook %s is left to the next worker", name)
                 return
             else:
-                self._trouble.is_over(me)
+                self._pauses.reset(me)
                 return
-
-    def _perform(self, name: str, control: StopSwitch) -> None:
-        settings = self._spool.settings.last_good
-        try:
-            marker = hook_markers.read(self._spool, self.worker, name)
-        except FileNotFoundError:
-            return
-        except msgspec.DecodeError as error:  # only without fsync, or by somebody's hand
-            log.error("hook %s cannot be read, and is not run: %s", name, error)
-            hook_markers.remove(self._spool, self.worker, name)
-            return
-        command = hook_markers.hook_for(marker.event, settings)
-        if command is not None:
-            wrong = self._run(command, marker, name, settings, control)
-            if control.reason is not None:
-                return
-            about = "" if marker.event == "idle" else f" of job {marker.id}"
-            if wrong is None:
-                log.debug("hook on_%s%s has run", marker.event, about)
-            else:
-                log.error("hook on_%s%s failed: %s", marker.event, about, wrong)
-        hook_markers.remove(self._spool, self.worker, name)
-
-    def _run(
-        self, command: str, marker: Marker, name: str, settings: Settings, control: StopSwitch
-    ) -> str | None:
-        """Run a hook's command to its end; return what went wrong, in one line."""
-        environment = self._environment(marker, name)
-        output = self._open_output()
-        try:
-            found = os.fstat(output)
-            try:
-                hook = self._start(command, environment, output)
-            except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno not in _ITS_OWN_FAULT:
-                    raise
-                return f"cannot be started: {error}"
-            mark = environment[survivors.RUN_VARIABLE]
-            marks = survivors.Marks(mark, (found.st_dev, found.st_ino), group=hook.pid)
-            asked: Outcome | None = "interrupted"
-            try:
-                asked = wait(hook, settings.hook_timeout, control)
-            finally:
-                if asked:
-                    survivors.end(marks, settings.kill_grace, pause=time.sleep)
-                code = hook.reap()
-            entry = Attempt(attempt=0, outcome="failed")
-            entry = ended(entry, asked, code, settings.hook_timeout)
-            return entry.error and f"{entry.error}{_end_of(output)}"
-        finally:
-            os.close(output)
-
-    def _environment(self, marker: Marker, name: str) -> dict[str, str]:
-        spool = self._spool
-        told = hook_markers.environment(
-            marker,
-            root=spool.layout.root,
-            place=hook_markers.find(spool, marker),
-            log=spool.layout.in_root(marker.log) if marker.log else None,
-        )
-        return told | {survivors.RUN_VARIABLE: f"{self.worker}.{name}"}
-
-    def _open_output(self) -> int:
-        """Open a file that has no name: it goes with the last who holds it, however that ends."""
-        path = self._spool.layout.staged()
-        fd = create(path, os.O_RDWR | os.O_APPEND | os.O_EXCL, 0o600)
-        discard(path)
-        return fd
-
-    def _start(self, command: str, told: dict[str, str], output: int) -> Child:
-        ours = {os.fsencode(key): os.fsencode(value) for key, value in told.items()}
-        stale = {name.encode() for name in VARIABLES}  # of a job that has started this worker
-        theirs = {key: value for key, value in os.environb.items() if key not in stale}
-        return spawn.start(["/bin/sh", "-c", command], theirs | ours, None, output=output)
-
-
-def _end_of(output: int) -> str:
-    """Return the end of what a command wrote, as the end of a line."""
-    with contextlib.suppress(OSError):
-        size = os.fstat(output).st_size
-        data = os.pread(output, SHOWN_BYTES, max(size - SHOWN_BYTES, 0))
-        text = " ".join(data.decode(errors="replace").split())
-        return f": {'...' if size > SHOWN_BYTES else ''}{text}" if text else ""
-    return ""

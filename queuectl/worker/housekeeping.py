@@ -1,7 +1,7 @@
-"""What a worker does beside the jobs: recover, scan, remove leftovers, and apply retention.
+"""The periodic work of a worker: recovery, scans, leftovers and retention.
 
-All of it runs in one thread of its own, because each part may take long (a million files, a process
-that cannot be killed) and none may hold up a slot.
+It runs in a thread of its own, because each part can take long (a million files, a process that
+cannot be killed) and must not delay a slot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from queuectl import clock
 from queuectl.disk.durable import discard_tree
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.spool import layout
-from queuectl.spool.hook_markers import Heir
+from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.places import WAITING
 from queuectl.spool.recovery import recover
 from queuectl.spool.retention import Retention
@@ -28,18 +28,19 @@ from queuectl.worker.scanning import Scanner
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 600.0
-"""Seconds between removals of leftovers."""
+"""Seconds between two removals of leftovers."""
 RETENTION_BEFORE_LEAVING = 10_000
-"""Jobs that retention removes before a draining worker leaves, if that many are to go."""
+"""A draining worker waits for retention to end, or to have removed this many jobs."""
 UNWATCHED_INTERVAL = 1.0
-"""Seconds between scans without a watch."""
+"""The longest time in seconds between two rounds while no watch is in place."""
 
 
 class Housekeeper:
     """The periodic work of one worker, in a thread of its own.
 
-    The `heir` takes over the hooks of dead workers. `each_round()` is called at every rescan and
-    returns whether a watch is in place; `overflowed` is set when the watch has lost events.
+    `each_round()` is called at the start of every round and returns whether a watch is in place.
+    `overflowed` is set when the watch has lost events. The `heir` takes over the hooks of dead
+    workers.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Housekeeper:
         self.scanned = threading.Event()
         """Set after the first scan."""
         self.been_round = threading.Event()
-        """Set after everything has been done once: scan, recovery, leftovers, some retention."""
+        """Set after the first round: scan, recovery, leftovers and, at least in part, retention."""
         self._spool = intake.spool
         self._observer = observer
         self._each_round = each_round
@@ -79,14 +80,14 @@ class Housekeeper:
         self._hurry.set()
 
     def close(self) -> None:
-        """End after the current part."""
+        """End the work after the current part of a round."""
         self._closing.set()
         self._hurry.set()
 
     def _round(self) -> bool:
-        """Do everything once; return whether a watch is in place."""
+        """Do one round; return whether a watch is in place."""
         watched = False
-        with self._logged("the spool's state"):
+        with self._logged("the spool's directories"):
             self._check_spool()
             watched = self._each_round()
         self._scan(watched)
@@ -121,7 +122,7 @@ class Housekeeper:
 
     @contextlib.contextmanager
     def _logged(self, what: str) -> Iterator[None]:
-        """Log an error and go on with the next part; a spool that is gone ends the worker."""
+        """Log an error of one part, so that the next part runs. Raises SpoolUnusable as it is."""
         try:
             yield
         except SpoolUnusable:
@@ -130,7 +131,7 @@ class Housekeeper:
             log.error("%s: %s", what, error)
 
     def _check_spool(self) -> None:
-        """Make directories that somebody removed. Raises SpoolUnusable if the spool is gone."""
+        """Make missing directories again. Raises SpoolUnusable if the spool is gone."""
         root = self._spool.layout.root
         try:
             if not os.path.samestat(os.stat(root), self._root):
@@ -139,11 +140,11 @@ class Housekeeper:
             raise SpoolUnusable(f"{root} is gone: moved or removed") from None
         for directory in self._spool.layout.directories:
             if not os.path.lexists(directory):
-                log.warning("%s was missing: made again", directory)
+                log.warning("%s was missing; made it again", directory)
         self._spool.make_directories()
 
     def _remove_leftovers(self) -> None:
-        """Remove files of writers that died."""
+        """Remove old files in `tmp/`, and the logs of detached workers that have left."""
         limit = clock.now() - layout.LEFTOVER_SECONDS
         for path in self._spool.reader.leftovers():
             with contextlib.suppress(FileNotFoundError):

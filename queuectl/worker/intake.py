@@ -1,4 +1,4 @@
-"""The way of a file from `pending/` or `failed/` into the backlog, or to `dead/`."""
+"""Takes waiting files into the backlog, and moves files that are not valid jobs to `dead/`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from queuectl.spool.places import WAITING, Ready, Unfit
 from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 from queuectl.worker import prescan
-from queuectl.worker.backlog import Backlog, Unready
+from queuectl.worker.backlog import Backlog
 from queuectl.worker.hooks import Hooks
+from queuectl.worker.unready import Unready
 
 log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Looks at waiting files and keeps what it has seen; used by all threads of a worker."""
+    """Looks at waiting files and remembers what it saw; all threads of a worker share it."""
 
     def __init__(self, spool: Spool, hooks: Hooks) -> None:
         self.spool = spool
@@ -31,7 +32,7 @@ class Intake:
         self._next_look = 0.0
 
     def look(self, state: State, name: str) -> None:
-        """Look at a waiting file, and update what is known of it."""
+        """Look at a waiting file, and update the backlog and the files that are not ready."""
         try:
             found = self.spool.reader.look(state, name)
             if isinstance(found, Ready):
@@ -59,7 +60,7 @@ class Intake:
             kept = reject(self.spool, path, found.reason, seen=found)
             moved = kept is not None
         except (OSError, QueuectlError):
-            moved = not exists(path)  # all but the last steps were done
+            moved = not exists(path)  # only the last steps have failed
             raise
         finally:
             if moved:
@@ -73,9 +74,9 @@ class Intake:
         return self.backlog.knows(state, name) or (state, name) in self.unready
 
     def read_ahead(self) -> Iterator[int]:
-        """Read `pending/` in another process, if many of its files are not known.
+        """Read `pending/` in a prescan process, if many of its files are not known.
 
-        Yields the number of jobs read so far, again and again, until all have been read.
+        Yields the number of jobs read so far, after each batch.
         """
         names = self.spool.reader.names("pending")
         unknown = (name for name in names if not self.knows("pending", name))
@@ -93,7 +94,7 @@ class Intake:
                     self.look(state, name)
 
     def look_at_unready(self) -> None:
-        """Look again, if it is time to, at the files that are not ready."""
+        """Look again at the files that are not ready, if `pause` seconds have passed."""
         if self.unready.names() and clock.monotonic() >= self._next_look:
             for state, name in self.unready.names():
                 self.look(state, name)

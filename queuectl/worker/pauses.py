@@ -1,6 +1,7 @@
-"""When the trouble is ours, not a job's: the disk is full or fails, no process is to be had.
+"""Pauses after errors that are not a job's fault: a full or failing disk, no process to be had.
 
-Slots that are in trouble try again after growing pauses, and meanwhile no slot takes a new job.
+A slot that has such an error tries again after growing pauses. While a slot pauses, no slot takes a
+new job.
 """
 
 from __future__ import annotations
@@ -14,46 +15,46 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
-"""Seconds between tries: doubled from the first to the longest."""
+"""Seconds between tries: the pause doubles from the first to the longest."""
 
 
 class Pauses:
-    """The trouble of a worker's slots, each known by its number."""
+    """The pauses of a worker's slots, each known by its number, or of threads by their ids."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._troubled: set[int] = set()
-        self._pauses: dict[int, float] = {}
-        self._none = threading.Event()
-        self._none.set()
+        self._pausing: set[int] = set()
+        self._next: dict[int, float] = {}  # seconds
+        self._nobody = threading.Event()
+        self._nobody.set()
         self.given_up = threading.Event()
-        """Set when there is no more time to try again: the worker is to leave now."""
+        """Set when the worker stops now: it has no time to try again. Ends all pauses."""
 
     def pause(self, slot: int, why: str) -> None:
-        """Wait before the next try, longer each time; until then no slot takes a new job."""
+        """Pause before the next try, longer each time; until then no slot takes a new job."""
         with self._lock:
-            seconds = self._pauses.get(slot, FIRST_PAUSE)
-            self._pauses[slot] = min(seconds * 2, LONGEST_PAUSE)
-            self._troubled.add(slot)
-            self._none.clear()
+            seconds = self._next.get(slot, FIRST_PAUSE)
+            self._next[slot] = min(seconds * 2, LONGEST_PAUSE)
+            self._pausing.add(slot)
+            self._nobody.clear()
         log.error("%s; trying again in %g s", why, seconds)
         with slot_lock.released():
             self.given_up.wait(seconds)
         with self._lock:
-            self._troubled.discard(slot)
-            if not self._troubled:
-                self._none.set()
+            self._pausing.discard(slot)
+            if not self._pausing:
+                self._nobody.set()
 
-    def is_over(self, slot: int) -> None:
-        """A try has succeeded: the next pause is a short one again."""
+    def reset(self, slot: int) -> None:
+        """Make a slot's next pause a short one again: its try has succeeded."""
         with self._lock:
-            self._pauses.pop(slot, None)
+            self._next.pop(slot, None)
 
     @property
-    def is_there(self) -> bool:
-        """Whether a slot is in trouble."""
-        return not self._none.is_set()
+    def any_now(self) -> bool:
+        """Whether a slot pauses."""
+        return not self._nobody.is_set()
 
     def wait_for_none(self) -> None:
-        """Wait until no slot is in trouble."""
-        self._none.wait()
+        """Wait until no slot pauses."""
+        self._nobody.wait()

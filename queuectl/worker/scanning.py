@@ -1,4 +1,4 @@
-"""Looking at the waiting files that no event has told of: events may be late, lost or false."""
+"""Scans `pending/` and `failed/` for files without an event: events can be late, lost or false."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from queuectl.spool.spool import Spool
 from queuectl.worker.intake import Intake
 
 LONGEST_INTERVAL = 60.0
-"""Seconds between scans under a watch, where a directory takes long to list."""
-SHARE = 20
-"""A directory that takes long to list is listed for a twentieth of the time."""
+"""The longest rest in seconds between two scans of a directory that a watch covers."""
+REST_RATIO = 20
+"""A scan that took one second is followed by a rest of this many seconds."""
 
 
 class Scanner:
-    """The scans of `pending/` and `failed/` for one worker, until `closing` is set.
+    """The scans of one worker, until `closing` is set.
 
-    `overflowed` is set when events were lost.
+    `overflowed` is set when the watch has lost events.
     """
 
     def __init__(
         self, intake: Intake, overflowed: threading.Event, closing: threading.Event
     ) -> None:
-        self.done_once = threading.Event()
         self._intake = intake
         self._spool: Spool = intake.spool
         self._overflowed = overflowed
@@ -35,7 +34,7 @@ class Scanner:
         self._next_full_scan = 0.0
 
     def is_full_scan_due(self, watched: bool) -> bool:
-        """Whether a change to a known file may have been missed, because events were lost."""
+        """Whether a change to a known file may be unnoticed: no watch, or lost events."""
         if watched and not self._overflowed.is_set():
             return False
         if clock.monotonic() < self._next_full_scan:
@@ -44,31 +43,32 @@ class Scanner:
         return True
 
     def full_scan_done(self, started: float) -> None:
-        """Note that a full scan, begun then, is over."""
-        self._next_full_scan = _in_proportion(started)
+        """Note that the full scan that began at `started` is over."""
+        self._next_full_scan = _after_a_rest(started)
 
     def scan(self, state: State, *, full: bool, watched: bool) -> None:
-        """Look at all waiting files that are not known; none if nothing has changed.
+        """Look at all waiting files that are not known, if the directory has changed.
 
-        With `full` at all of them, also those that are known. Raises OSError, QueuectlError.
+        With `full`, look at all files, known or not. Raises OSError, QueuectlError.
         """
         started = clock.monotonic()
         if watched and not full and started < self._next_scan.get(state, 0.0):
             return
-        stamp = directory_stamp(self._spool.layout.states[state])  # before the directory is listed
+        stamp = directory_stamp(self._spool.layout.states[state])
         if stamp.confirms(self._stamps.get(state)) and not full:
             return
-        if state == "pending":  # not failed/: a drain would wait for a retry that is over
+        # A prescan of failed/ could report a retry that is over, and a drain would wait for it.
+        if state == "pending":
             for _ in self._intake.read_ahead():
-                full = False  # what has just been read need not be read again
+                full = False  # the prescan has just read all files
                 if self._closing.is_set():
                     return
         if self._look_at_each(state, full):
             self._stamps[state] = stamp
-        self._next_scan[state] = min(_in_proportion(started), clock.monotonic() + LONGEST_INTERVAL)
+        self._next_scan[state] = min(_after_a_rest(started), clock.monotonic() + LONGEST_INTERVAL)
 
     def _look_at_each(self, state: State, full: bool) -> bool:
-        """Look at a state's files; return whether all of them are known afterwards."""
+        """Look at the files of a state; return whether all of them are known now."""
         all_known = True
         for name in self._spool.reader.names(state):
             if self._closing.is_set():
@@ -79,6 +79,6 @@ class Scanner:
         return all_known
 
 
-def _in_proportion(started: float) -> float:
-    """Return when to repeat what started then and is over now, for it to get its share of time."""
-    return clock.monotonic() + SHARE * (clock.monotonic() - started)
+def _after_a_rest(started: float) -> float:
+    """Return when to repeat a scan that began at `started` and ends now, after its rest."""
+    return clock.monotonic() + REST_RATIO * (clock.monotonic() - started)

@@ -107,7 +107,7 @@ class Slot:
             settled: Settled | None = None
             while True:
                 waiting = self._backlog.take(wait=settled is None, waiting=self._shared.released)
-                if settled and (waiting is None or self._pauses.is_there):
+                if settled and (waiting is None or self._pauses.any_now):
                     self._confirm(settled, settled.failure)
                     settled = None
                 elif waiting is None:
@@ -128,7 +128,7 @@ class Slot:
                 claim = self._claim(*waiting, settled)
             except NotDurable as error:
                 failure = error
-            if claim or failure or self._pauses.is_there:
+            if claim or failure or self._pauses.any_now:
                 break
             waiting = self._backlog.take(wait=False)  # another worker was faster
         if settled:
@@ -238,7 +238,7 @@ class Slot:
                 else:
                     self._pauses.pause(self.number, f"job {claim.id} cannot be settled: {error}")
                     continue
-            self._pauses.is_over(self.number)
+            self._pauses.reset(self.number)
             seen = Ready(moved.id, len(record.history), record)
             return Settled(claim, entry, target, seen, moved.owed, marker, failure)
 
@@ -286,7 +286,7 @@ class Slot:
 
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):
-            with contextlib.suppress(OSError):  # left to whoever removes the holder
+            with contextlib.suppress(OSError):  # then it is removed with the holder
                 path = self._spool.layout.claim(claim.worker, claim.id, claim.attempt, ending)
                 discard(path)
 

@@ -1,4 +1,4 @@
-"""What a worker has done, in numbers."""
+"""The counts of what a worker has done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _lock = threading.Lock()
 
 
 class Tally(Struct):
-    """Attempts by outcome (all failures under `failed`), and what the worker left."""
+    """Attempts by outcome (every kind of failure counts as `failed`), and what the worker left.
+
+    `unsettled` outcomes are left to recovery, `scheduled` jobs wait for a later time, and `drained`
+    says that the worker stopped because nothing was left to do.
+    """
 
     ok: int = 0
     failed: int = 0
@@ -24,7 +28,7 @@ class Tally(Struct):
     drained: bool = False
 
     def count(self, outcome: Outcome, target: State) -> None:
-        """Count an attempt that was settled; from any slot's thread."""
+        """Count a settled attempt; may be called from any thread."""
         with _lock:
             match outcome:
                 case "ok":

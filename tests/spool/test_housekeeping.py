@@ -1,4 +1,4 @@
-"""What a worker keeps in order beside its jobs."""
+"""The periodic work of a worker: retention, leftovers, scans and recovery."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _age(path: Path, seconds: float) -> Path:
 
 
 @pytest.mark.parametrize(("state", "key"), [("done", "keep_done"), ("dead", "keep_dead")])
-def test_jobs_that_are_over_are_kept_as_long_as_the_settings_say(
+def test_finished_jobs_are_kept_as_long_as_the_settings_say(
     queue: Queue,
     drop: Callable[..., Path],
     drain: Callable[..., Any],
@@ -56,7 +56,7 @@ def test_without_a_setting_jobs_are_kept_for_good(
     assert old.exists()
 
 
-def test_leftovers_of_writers_are_swept_after_36_hours(
+def test_leftovers_of_dead_writers_are_removed_after_36_hours(
     queue: Queue, root: Path, drain: Callable[..., Any]
 ) -> None:
     for name, hours in [("old", 37), ("new", 35)]:
@@ -66,7 +66,7 @@ def test_leftovers_of_writers_are_swept_after_36_hours(
     assert [path.name for path in (root / "tmp").iterdir()] == ["new"]
 
 
-def test_an_old_directory_in_tmp_does_not_end_the_sweep(
+def test_an_old_directory_in_tmp_does_not_stop_the_housekeeping(
     queue: Queue, root: Path, drop: Callable[..., Path], drain: Callable[..., Any]
 ) -> None:
     (root / "tmp" / "directory").mkdir()
@@ -78,7 +78,7 @@ def test_an_old_directory_in_tmp_does_not_end_the_sweep(
 
 
 @pytest.mark.parametrize(("watched", "most"), [(True, 2), (False, 60)])
-def test_a_directory_that_takes_long_to_list_is_listed_less_often_under_a_watch(
+def test_a_slow_directory_is_listed_less_often_under_a_watch(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, most: int
 ) -> None:
     now, listed, names = [0.0], [], spool.reader.names
@@ -100,7 +100,7 @@ def test_a_directory_that_takes_long_to_list_is_listed_less_often_under_a_watch(
         overflowed=threading.Event(),
     )
     for second in range(60):
-        os.utime(root / "pending", (second, second))  # as our own claims do
+        os.utime(root / "pending", (second, second))  # as a claim changes it
         keeper._round()
         now[0] += 1
     assert len(listed) == most

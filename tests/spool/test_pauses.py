@@ -1,4 +1,4 @@
-"""A disk that refuses: the job is kept, its command not rerun, and the worker goes on."""
+"""A disk that refuses: the job is kept, its command does not run again, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
-    """Let a function fail its first so many calls for which `when` is true; return those."""
+    """Let a function fail at its first `times` calls for which `when` is true; return the calls."""
 
     def install(
         owner: Any,
@@ -62,7 +62,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
-    """A job that counts its runs, and how often it has run."""
+    """Enqueue a job that counts its runs; return how often it has run."""
     queue.enqueue(f"echo x >> {tmp_path}/runs", id="a")
     return lambda: len((tmp_path / "runs").read_text().split())
 
@@ -73,7 +73,7 @@ def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
-def test_a_settle_that_fails_is_tried_again_and_the_command_is_not(
+def test_a_settle_that_fails_is_tried_again_without_another_run(
     queue: Queue,
     counted: Callable[[], int],
     refuse: Callable[..., list[Any]],
@@ -112,7 +112,7 @@ def test_a_settled_job_whose_move_is_not_durable_stays_settled(
     queue.enqueue(command, id="a", max_retries=1)
 
     def moved(_: Disk, *paths: str) -> bool:
-        if paths[-1].endswith("/processing"):  # a worker enrols
+        if paths[-1].endswith("/processing"):  # a worker that starts
             return False
         return any(f"/{directory}" in path for path in paths) and not _claims(queue)
 
@@ -147,7 +147,7 @@ def test_a_claim_that_fails_is_tried_again(
 
 @pytest.mark.parametrize("name", ["make_locked", "_start"])
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
-def test_a_command_that_cannot_be_started_for_our_trouble_is_started_later_uncounted(
+def test_a_start_that_the_machine_refuses_is_tried_again_and_not_counted(
     queue: Queue,
     counted: Callable[[], int],
     refuse: Callable[..., list[Any]],
@@ -162,7 +162,7 @@ def test_a_command_that_cannot_be_started_for_our_trouble_is_started_later_uncou
 
 
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
-def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
+def test_a_job_that_can_be_neither_started_nor_put_back_runs_later(
     queue: Queue,
     counted: Callable[[], int],
     refuse: Callable[..., list[Any]],
@@ -175,7 +175,7 @@ def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
     assert (queue.get("a").state, counted()) == ("completed", 1)
 
 
-def test_a_claim_that_can_neither_be_made_durable_nor_given_back_is_not_forgotten(
+def test_a_claim_that_can_be_neither_committed_nor_put_back_runs_later(
     queue: Queue,
     counted: Callable[[], int],
     refuse: Callable[..., list[Any]],
@@ -241,7 +241,7 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
     assert order == ["claim", *["refused"] * 3, "settled", *["claim", "settled"] * 2]
 
 
-def test_a_cancel_that_comes_after_a_failed_command_ended_is_heeded(
+def test_a_cancel_after_the_end_of_a_failed_command_cancels_the_job(
     queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = attempt.run
@@ -263,8 +263,10 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
 ) -> None:
     queue.enqueue("true", id="a")
     queue.set_setting("rescan_interval", "0.1")
-    assert queue.settings.rescan_interval == 0.1  # and now the housekeeper knows it too
-    os.utime(root / "pending", (1_000_000_000,) * 2)  # the directory does not change any more
+    assert queue.settings.rescan_interval == 0.1  # read, so that the housekeeper uses it
+    os.utime(
+        root / "pending", (1_000_000_000,) * 2
+    )  # the directory looks as if it had not changed for long
     looks: list[str] = []
     monkeypatch.setattr(Intake, "look", lambda _, __, name: looks.append(name))
     monkeypatch.setattr(Intake, "read_ahead", lambda _: iter(()))
@@ -285,7 +287,7 @@ def test_a_file_that_could_not_be_looked_at_is_looked_at_again(
         thread.join()
 
 
-def test_a_worker_whose_settings_break_goes_on_with_the_last_good(
+def test_a_worker_with_broken_settings_keeps_the_last_good_ones(
     queue: Queue, root: Path, work: Callable[..., Any]
 ) -> None:
     def break_them(worker: Any) -> None:
@@ -320,7 +322,7 @@ def test_a_settled_job_is_committed_before_the_next_command_starts(
     assert order == ["pending", "start", *["done", "pending", "start"] * 2, "done"]
 
 
-def test_a_settle_whose_commit_fails_with_that_of_the_next_claim_is_told_of(
+def test_a_failed_commit_of_a_settle_and_the_next_claim_is_logged(
     queue: Queue,
     refuse: Callable[..., list[Any]],
     drain: Callable[..., Any],

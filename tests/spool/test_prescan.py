@@ -1,4 +1,4 @@
-"""Reading ahead in another process: the same is known as without it, whatever becomes of it."""
+"""A prescan: with and without it, and however it ends, the worker finds the same jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOBS = 30
 
 @pytest.fixture
 def many(root: Path, drop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `pending/` with jobs of every kind, and what is none; so many are many here."""
+    """A `pending/` full enough for a prescan; not all of its files are jobs."""
     monkeypatch.setattr(prescan, "MANY", JOBS - 1)
     for number in range(JOBS):
         drop(f"{number:02}.json", f'{{"command": "true", "priority": {number % 7}}}')
@@ -39,7 +39,7 @@ def _hooks(spool: Spool) -> Hooks:
 
 
 def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
-    """What is taken from the backlog, in its order, and what was left to be looked at here."""
+    """Return what the backlog gives out, in its order, and the names that the prescan left out."""
     intake = Intake(spool, _hooks(spool))
     if ahead:
         assert [*intake.read_ahead()] != []
@@ -51,15 +51,15 @@ def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
     return [*taken, intake.backlog.scheduled()], left
 
 
-def test_what_is_read_ahead_is_what_would_have_been_read(many: Path, spool: Spool) -> None:
+def test_a_prescan_finds_the_jobs_that_a_scan_finds(many: Path, spool: Spool) -> None:
     expected, _ = _known(spool, ahead=False)
     found, left = _known(spool, ahead=True)
     assert found == expected
-    assert len(found) == JOBS + 4  # and the number of those for later
+    assert len(found) == JOBS + 4  # the last one is the number of scheduled jobs
     assert left == {"half.json", os.fsdecode(b"\xff.json")}
 
 
-def test_a_few_files_are_not_read_ahead(
+def test_a_few_files_are_read_without_a_prescan(
     many: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prescan, "MANY", 1000)
@@ -67,7 +67,7 @@ def test_a_few_files_are_not_read_ahead(
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/python", "/bin/false", "/bin/echo"])
-def test_a_prescan_that_fails_costs_nothing(
+def test_a_scan_finds_all_jobs_if_the_prescan_fails(
     many: Path,
     queue: Queue,
     drain: Callable[..., Any],
@@ -77,11 +77,11 @@ def test_a_prescan_that_fails_costs_nothing(
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
     drain(queue)
-    assert "pending jobs" not in caplog.text  # that is: the scan was not ended by it
+    assert "pending jobs" not in caplog.text  # no error has ended the scan
     assert queue.status().jobs["completed"] == JOBS + 3
 
 
-def test_all_that_is_read_ahead_is_run(
+def test_all_jobs_that_a_prescan_finds_are_run(
     many: Path, queue: Queue, drain: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     drain(queue)

@@ -1,4 +1,4 @@
-"""Retention by age and by number, by real workers."""
+"""Retention by age and by number, with real workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATES = pytest.mark.parametrize(
 
 @pytest.fixture
 def finished(root: Path, drop: Callable[..., Path]) -> Callable[..., Path]:
-    """Put a finished job there that is so many seconds old, with a log."""
+    """Put a finished job, `age` seconds old, and its log into the spool."""
 
     def put(name: str, age: float = 0, state: str = "done") -> Path:
         history = '[{"attempt": 1, "outcome": "ok"}]'
@@ -47,7 +47,7 @@ def kept(root: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def retain(spool: Spool) -> Callable[[], None]:
-    """Apply retention once, to its end."""
+    """Do one whole round of retention."""
 
     def run() -> None:
         spool.settings.current()
@@ -59,7 +59,7 @@ def retain(spool: Spool) -> Callable[[], None]:
 
 
 @STATES
-def test_the_newest_stay_with_their_logs(
+def test_the_newest_jobs_are_kept_with_their_logs(
     queue: Queue, root: Path, finished: Any, kept: Any, drain: Callable[..., Any], state: str,
     key: str,
 ) -> None:  # fmt: skip
@@ -73,7 +73,7 @@ def test_the_newest_stay_with_their_logs(
 
 
 @STATES
-def test_none_may_be_kept_at_all(
+def test_zero_keeps_no_job(
     queue: Queue, finished: Any, kept: Any, retain: Any, state: str, key: str
 ) -> None:
     finished("a", state=state)
@@ -82,7 +82,7 @@ def test_none_may_be_kept_at_all(
     assert kept(state) == []
 
 
-def test_a_number_for_one_state_is_none_for_the_other(
+def test_a_number_for_one_state_does_not_hold_for_the_other(
     queue: Queue, finished: Any, kept: Any, retain: Any
 ) -> None:
     for state in ("done", "dead", "failed", "pending"):
@@ -94,7 +94,7 @@ def test_a_number_for_one_state_is_none_for_the_other(
     ]  # fmt: skip
 
 
-def test_of_equally_old_jobs_all_workers_choose_the_same(
+def test_all_workers_choose_the_same_among_equally_old_jobs(
     queue: Queue, finished: Any, kept: Any, at_once: Callable[..., list[Any]]
 ) -> None:
     for number in range(300):
@@ -139,13 +139,13 @@ def test_a_rejected_file_is_as_old_as_its_reason(
 ) -> None:
     for name, age in [("old", 10), ("older", 20), ("ancient", 30)]:
         finished(name, age=age, state="dead")
-    (root / "dead" / "ancient.error").touch()  # rejected only now
+    (root / "dead" / "ancient.error").touch()  # rejected just now
     queue.set_setting("keep_dead_count", "2")
     retain()
     assert kept("dead") == ["ancient", "old"]
 
 
-def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
+def test_a_chosen_job_that_was_retried_and_came_back_is_kept(
     queue: Queue,
     spool: Spool,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,7 +160,7 @@ def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
     chosen: list[Any] = []
 
     def interfere(_: Spool, places: Iterable[Any]) -> int:
-        if not chosen:  # the look is over, and nothing was removed yet
+        if not chosen:  # the jobs are chosen, and none is removed yet
             queue.retry("job-4")
             queue.retry("job-5")
             drain(queue, slots=1)
@@ -176,7 +176,7 @@ def test_a_job_that_was_retried_and_came_back_is_not_the_one_that_was_chosen(
     assert kept("done") == ["job-5"]
 
 
-def test_a_large_surplus_goes_in_batches_and_small_steps(
+def test_many_jobs_are_removed_in_batches_and_small_steps(
     queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any
 ) -> None:
     for number in range(60):
@@ -194,7 +194,7 @@ def test_a_large_surplus_goes_in_batches_and_small_steps(
     assert kept() == ["job-00", "job-01", "job-02", "job-03"]
 
 
-def test_retention_ends_when_its_worker_leaves(
+def test_retention_ends_when_its_worker_stops(
     queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, finished: Any, kept: Any
 ) -> None:
     for number in range(50):
@@ -210,7 +210,7 @@ def test_retention_ends_when_its_worker_leaves(
 
 @pytest.fixture
 def much_to_remove(queue: Queue, monkeypatch: pytest.MonkeyPatch, finished: Any) -> None:
-    """400 jobs that are to go, slowly."""
+    """400 jobs that retention removes, slowly."""
     for number in range(400):
         finished(f"job-{number}", age=1000)
     monkeypatch.setattr(retention, "STEP", 1)
@@ -229,7 +229,7 @@ def test_jobs_run_while_retention_goes_on(queue: Queue, kept: Any, work: Any) ->
 
 
 @pytest.mark.usefixtures("much_to_remove")
-def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
+def test_a_drain_does_not_wait_until_very_many_jobs_are_removed(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, kept: Any, drain: Any
 ) -> None:
     monkeypatch.setattr(retention, "SLICE", 0.1)
@@ -238,7 +238,7 @@ def test_a_worker_that_drains_does_not_wait_for_the_end_of_much_retention(
     assert 100 < len(kept()) <= 390
 
 
-def test_a_number_that_is_set_while_a_worker_runs_is_kept_in_the_next_round(
+def test_a_number_that_is_set_while_a_worker_runs_holds_in_the_next_round(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, kept: Any, work: Any, eventually: Any
 ) -> None:
     monkeypatch.setattr(retention, "INTERVAL", 0.1)

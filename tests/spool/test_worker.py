@@ -170,7 +170,7 @@ def test_a_directory_that_is_not_there_is_a_failure(
 ) -> None:
     queue.enqueue("true", id="a", cwd=tmp_path / "none", max_retries=0)
     drain(queue)
-    assert "is no directory" in str(queue.get("a").job.last_attempt.error)
+    assert "is not a directory" in str(queue.get("a").job.last_attempt.error)
 
 
 def test_a_command_reads_nothing(said: Any) -> None:

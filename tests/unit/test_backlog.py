@@ -1,4 +1,4 @@
-"""What a worker knows of the waiting jobs, without a disk."""
+"""The backlog and the files that are not ready, without a disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from queuectl import clock
 from queuectl.record import job
 from queuectl.record.job import State
 from queuectl.spool.places import Ready, Seen, Unfit
-from queuectl.worker.backlog import Backlog, Unready
+from queuectl.worker.backlog import Backlog
+from queuectl.worker.unready import Unready
 
 NOW = 1_800_000_000.0
 
@@ -53,13 +54,13 @@ def _take(backlog: Backlog) -> tuple[State, str] | None:
     return taken and taken[:2]
 
 
-def test_jobs_come_by_priority_and_then_by_age(backlog: Backlog) -> None:
+def test_jobs_are_taken_by_priority_and_then_by_age(backlog: Backlog) -> None:
     for name, created, priority in [("c", 3, 0), ("b", 2, 0), ("a", 9, 5), ("d", 1, -1)]:
         backlog.add("pending", name, _job(created, priority=priority))
     assert [_take(backlog) for _ in range(4)] == [("pending", name) for name in "abcd"]
 
 
-def test_a_job_for_later_comes_when_its_time_has_come(backlog: Backlog, clock_hand: Clock) -> None:
+def test_a_scheduled_job_is_taken_when_it_is_due(backlog: Backlog, clock_hand: Clock) -> None:
     backlog.add("pending", "later", _job(1, run_at=NOW + 60, priority=9))
     backlog.add("pending", "now", _job(2))
     assert (_take(backlog), backlog.scheduled()) == (("pending", "now"), 1)
@@ -67,7 +68,7 @@ def test_a_job_for_later_comes_when_its_time_has_come(backlog: Backlog, clock_ha
     assert _take(backlog) == ("pending", "later")
 
 
-def test_a_job_that_changed_comes_once_and_as_it_is_now(backlog: Backlog) -> None:
+def test_a_changed_job_is_taken_once_and_as_it_is_now(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job(1))
     backlog.add("pending", "b", _job(2))
     backlog.add("pending", "b", _job(2, priority=1))
@@ -75,7 +76,7 @@ def test_a_job_that_changed_comes_once_and_as_it_is_now(backlog: Backlog) -> Non
     assert backlog.is_idle(0)
 
 
-def test_a_job_that_is_forgotten_does_not_come(backlog: Backlog) -> None:
+def test_a_forgotten_job_is_not_taken(backlog: Backlog) -> None:
     backlog.add("pending", "a", _job(1))
     backlog.add("pending", "b", _job(2))
     backlog.forget("pending", "a")
@@ -103,14 +104,14 @@ def test_a_closed_backlog_gives_out_nothing(backlog: Backlog) -> None:
         ("failed", NOW + 60, False),
     ],
 )
-def test_a_worker_is_drained_while_jobs_are_only_scheduled(
+def test_a_backlog_of_only_scheduled_jobs_is_idle(
     backlog: Backlog, state: Any, run_at: float, idle: bool
 ) -> None:
     backlog.add(state, "a", _job(run_at=run_at))
     assert backlog.is_idle(0) is idle
 
 
-def test_a_job_comes_with_the_id_that_it_asks_for_and_its_attempts(backlog: Backlog) -> None:
+def test_a_job_is_taken_with_its_wanted_id_and_its_attempts(backlog: Backlog) -> None:
     history = [{"attempt": number, "outcome": "failed"} for number in (1, 2)]
     backlog.add("pending", "a.json", _job(1, "b"))
     backlog.add("failed", "a.json", _job(2, history=history))
@@ -118,7 +119,7 @@ def test_a_job_comes_with_the_id_that_it_asks_for_and_its_attempts(backlog: Back
     assert backlog.take() == ("failed", "a.json", Seen("a", 2))
 
 
-def test_who_does_not_wait_is_told_that_there_is_nothing(backlog: Backlog) -> None:
+def test_a_taker_that_does_not_wait_gets_none(backlog: Backlog) -> None:
     told: list[None] = []
     assert backlog.take(wait=False, waiting=lambda: told.append(None)) is None
     assert told == []
@@ -148,7 +149,7 @@ def test_a_taker_that_waits_is_woken_by_a_new_job(
         ([(0, 1, True), (9, 1, False), (11, 1, False)], True),
     ],
 )
-def test_a_file_is_bad_when_it_was_left_alone_for_long_enough(
+def test_a_file_is_bad_when_nobody_has_changed_it_for_long_enough(
     clock_hand: Clock, looks: list[tuple[float, int, bool]], bad: bool
 ) -> None:
     unready = Unready()

@@ -1,4 +1,4 @@
-"""Which finished jobs go: pure."""
+"""Which finished jobs retention removes: pure."""
 
 from __future__ import annotations
 
@@ -45,21 +45,23 @@ def _names(found: list[Entered]) -> str:
         (None, None, ""),
     ],
 )
-def test_the_oldest_go_first(before: int | None, keep: int | None, goes: str) -> None:
+def test_the_oldest_files_are_removed_first(
+    before: int | None, keep: int | None, goes: str
+) -> None:
     assert _names(surplus(FIVE, before=before, keep=keep, most=ALL)) == goes
 
 
-def test_of_equally_old_ones_those_stay_whose_names_sort_last() -> None:
+def test_the_last_names_among_equally_old_files_are_kept() -> None:
     tied = [(1, name) for name in "dbeac"]
     assert _names(surplus(tied, before=None, keep=2, most=ALL)) == "abc"
 
 
-def test_no_more_are_held_than_asked_for() -> None:
+def test_no_more_files_are_chosen_than_asked_for() -> None:
     assert _names(surplus(FIVE, before=99, keep=1, most=2)) == "ab"
 
 
 @given(ENTERED, NUMBERS, NUMBERS)
-def test_what_stays_is_new_enough_and_not_too_many(
+def test_the_kept_files_are_new_enough_and_not_too_many(
     entered: list[Entered], before: int | None, keep: int | None
 ) -> None:
     goes = surplus(entered, before=before, keep=keep, most=ALL)
@@ -73,7 +75,7 @@ def test_what_stays_is_new_enough_and_not_too_many(
 
 
 @given(ENTERED, NUMBERS, NUMBERS, st.integers(1, 3))
-def test_in_small_batches_the_same_go(
+def test_small_batches_choose_the_same_files(
     entered: list[Entered], before: int | None, keep: int | None, most: int
 ) -> None:
     left = list(entered)

@@ -50,6 +50,8 @@ def enqueue_json(_: Request, site: Site, form: Form) -> Response:
     try:
         lines = given["json"].encode().splitlines(keepends=True)
         ids = site.queue.submit_many(list(read_jobs(lines)))
+        if not ids:
+            raise InvalidInput("nothing to enqueue: the field is empty")
     except (IdTaken, InvalidInput) as error:
         status = _CONFLICT if isinstance(error, IdTaken) else _INVALID
         return _page(site, given, {"json": str(error)}, status)

@@ -15,7 +15,7 @@ import msgspec
 from queuectl.errors import InvalidJob
 from queuectl.record.job import Job, decode
 from queuectl.spool import integrity
-from queuectl.spool.hook_markers import Heir
+from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.recovery import recover
 from queuectl.spool.spool import Spool, open_spool
 

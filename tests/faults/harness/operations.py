@@ -247,7 +247,7 @@ class InlineHooks(Hooks):
     def _add(self, names: list[str]) -> None:
         control = StopSwitch()
         for name in names:
-            self._attend(name, control)
+            self._run(name, control)
         control.close()
 
 

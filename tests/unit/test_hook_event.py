@@ -1,4 +1,4 @@
-"""What is an event, and what its hook is told: pure."""
+"""Which ends of a job are events, and what a hook is told of them: pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queuectl.record import hook_event
 from queuectl.record.encoding import encode
+from queuectl.record.hook_event import Marker
 from queuectl.record.job import Attempt, Job, Outcome, State, build
 from queuectl.record.settings import Settings
-from queuectl.spool import hook_markers
-from queuectl.spool.hook_markers import Marker
-from queuectl.spool.places import Place
 
 HOOKS = Settings(on_done="say done", on_dead="say dead")
 
@@ -31,7 +30,8 @@ def _job(outcome: Outcome = "failed", **fields: Any) -> Job:
 
 
 def _told(marker: Marker, **options: Any) -> dict[str, str]:
-    return hook_markers.environment(marker, **{"root": "/s", "place": None, "log": None, **options})
+    given = {"root": "/s", "log": None, "job_id": None, "job_file": None, **options}
+    return hook_event.environment(marker, **given)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def _told(marker: Marker, **options: Any) -> dict[str, str]:
         ("pending", "interrupted", None),
     ],
 )
-def test_an_event_is_a_job_that_has_ended_by_itself(
+def test_a_job_that_ends_by_itself_is_an_event(
     target: State, outcome: Outcome, event: str | None
 ) -> None:
-    assert hook_markers.event_of(target, Attempt(attempt=1, outcome=outcome)) == event
+    assert hook_event.event_of(target, Attempt(attempt=1, outcome=outcome)) == event
 
 
-def test_a_file_that_is_no_job_is_given_up_on() -> None:
-    assert hook_markers.event_of("dead", None) == "dead"
+def test_a_rejected_file_is_an_event() -> None:
+    assert hook_event.event_of("dead", None) == "dead"
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_a_file_that_is_no_job_is_given_up_on() -> None:
     [("done", "say done"), ("dead", "say dead"), ("idle", None), (None, None)],
 )
 def test_each_event_has_its_setting(event: Any, command: str | None) -> None:
-    assert hook_markers.hook_for(event, HOOKS) == command
+    assert hook_event.hook_for(event, HOOKS) == command
 
 
-def test_a_hook_is_told_all_that_is_known_of_its_job() -> None:
-    marker = hook_markers.of_attempt("dead", "a", _job(), "dead")
-    place = Place("dead", "a.2", "/s/dead/a.2.json")
-    assert _told(marker, place=place, log="/s/logs/a.1.log") == {
+def test_a_hook_gets_all_facts_of_its_job() -> None:
+    marker = hook_event.of_attempt("dead", "a", _job(), "dead")
+    told = _told(marker, job_id="a.2", job_file="/s/dead/a.2.json", log="/s/logs/a.1.log")
+    assert told == {
         "QUEUECTL_SPOOL": "/s",
         "QUEUECTL_EVENT": "dead",
         "QUEUECTL_JOB_ID": "a.2",
@@ -84,32 +84,30 @@ def test_a_hook_is_told_all_that_is_known_of_its_job() -> None:
     }
 
 
-def test_what_does_not_apply_is_not_there() -> None:
+def test_a_variable_that_does_not_apply_is_not_set() -> None:
     assert _told(Marker(event="idle")) == {"QUEUECTL_SPOOL": "/s", "QUEUECTL_EVENT": "idle"}
-    told = _told(hook_markers.of_reject("a", "no JSON", "pending/a.json"))
+    told = _told(hook_event.of_reject("a", "not valid JSON", "pending/a.json"))
     assert told == {
         "QUEUECTL_SPOOL": "/s",
         "QUEUECTL_EVENT": "dead",
         "QUEUECTL_JOB_ID": "a",
         "QUEUECTL_STATE": "dead",
-        "QUEUECTL_ERROR": "no JSON",
+        "QUEUECTL_ERROR": "not valid JSON",
     }
 
 
-def test_an_array_is_told_as_a_shell_would_read_it() -> None:
-    marker = hook_markers.of_attempt(
-        "done", "a", _job("ok", command=["echo", "a b", "$(x)"]), "dead"
-    )
+def test_an_array_is_quoted_for_a_shell() -> None:
+    marker = hook_event.of_attempt("done", "a", _job("ok", command=["echo", "a b", "$(x)"]), "dead")
     assert _told(marker)["QUEUECTL_COMMAND"] == "echo 'a b' '$(x)'"
 
 
-def test_every_variable_is_one_of_those_that_are_listed() -> None:
+def test_every_variable_is_listed() -> None:
     marker = Marker(
         event="dead", id="a", attempt=1, state="dead", outcome="failed", attempts=1, exit_code=1,
         signal="SIGKILL", error="e", command="c", log="l", worker="w",
     )  # fmt: skip
-    place = Place("dead", "a", "/s/dead/a.json")
-    assert set(_told(marker, place=place, log="/s/l")) == set(hook_markers.VARIABLES)
+    told = _told(marker, job_id="a", job_file="/s/dead/a.json", log="/s/l")
+    assert set(told) == set(hook_event.VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_every_variable_is_one_of_those_that_are_listed() -> None:
     ["x" * 1_000_000, "ü" * 90_000, "nul\0here", "\0" * 200_000, "half \ud800 pair", "\n'\"$(id)"],
     ids=["long", "long and wide", "nul", "nuls", "half", "shell"],
 )
-def test_no_value_is_one_that_a_program_cannot_be_given(text: str) -> None:
+def test_every_value_is_fit_for_an_environment(text: str) -> None:
     told = _told(Marker(event="dead", id="a", state="dead", error=text, command=text))
     done = subprocess.run(
         ["/bin/sh", "-c", 'printf %s "$QUEUECTL_ERROR"'],
@@ -129,7 +127,7 @@ def test_no_value_is_one_that_a_program_cannot_be_given(text: str) -> None:
     assert told["QUEUECTL_ERROR"].startswith(text[:4].replace("\0", "\ufffd"))
 
 
-@given(st.text(alphabet=st.characters(codec=None), max_size=40))  # half characters too
-def test_a_marker_comes_back_as_it_was_written_whatever_a_job_says(text: str) -> None:
-    marker = hook_markers.of_reject("a", text, text)
+@given(st.text(alphabet=st.characters(codec=None), max_size=40))  # lone surrogates too
+def test_a_marker_is_read_as_it_was_written_whatever_its_job_contains(text: str) -> None:
+    marker = hook_event.of_reject("a", text, text)
     assert msgspec.json.decode(encode(marker), type=Marker) == marker

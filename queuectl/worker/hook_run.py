@@ -1,0 +1,126 @@
+"""One hook: from its marker to the end of its command, and what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import time
+
+import msgspec
+
+from queuectl.disk.durable import create, discard
+from queuectl.process import spawn, survivors
+from queuectl.process.spawn import Child
+from queuectl.process.waiting import StopSwitch, wait
+from queuectl.record import hook_event
+from queuectl.record.hook_event import VARIABLES, Marker
+from queuectl.record.job import Attempt, Outcome
+from queuectl.record.outcome import ended
+from queuectl.record.settings import Settings
+from queuectl.spool import hook_markers
+from queuectl.spool.spool import Spool
+
+log = logging.getLogger(__name__)
+
+SHOWN_BYTES = 300
+"""How much of the output of a failed hook is logged: its last bytes."""
+_FAULT_OF_THE_HOOK = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
+"""A hook that cannot be started for one of these reasons could not be started later either.
+Every other error is the worker's or the machine's, and the start is tried again."""
+
+
+def run_hook(spool: Spool, worker: str, name: str, switch: StopSwitch) -> None:
+    """Run the hook of the marker `name`, and remove the marker when the hook has ended.
+
+    What the hook did wrong is logged. If the `switch` ends the hook, the marker stays for recovery.
+    Raises OSError, QueuectlError if the hook could not be run now.
+    """
+    settings = spool.settings.last_good
+    try:
+        marker = hook_markers.read(spool, worker, name)
+    except FileNotFoundError:
+        return
+    except msgspec.DecodeError as error:  # written without fsync, or edited by hand
+        log.error("hook %s cannot be read, and is not run: %s", name, error)
+        hook_markers.remove(spool, worker, name)
+        return
+    command = hook_event.hook_for(marker.event, settings)
+    if command is not None:
+        told = _environment(spool, marker) | {survivors.RUN_VARIABLE: f"{worker}.{name}"}
+        wrong = _run_command(spool, command, told, settings, switch)
+        if switch.reason is not None:
+            return
+        about = "" if marker.event == "idle" else f" of job {marker.id}"
+        if wrong is None:
+            log.debug("hook on_%s%s has run", marker.event, about)
+        else:
+            log.error("hook on_%s%s failed: %s", marker.event, about, wrong)
+    hook_markers.remove(spool, worker, name)
+
+
+def _run_command(
+    spool: Spool, command: str, told: dict[str, str], settings: Settings, switch: StopSwitch
+) -> str | None:
+    """Run a hook's command to its end; return what went wrong, in one line."""
+    output = _open_output(spool)
+    try:
+        found = os.fstat(output)
+        try:
+            hook = _start(command, told, output)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _FAULT_OF_THE_HOOK:
+                raise
+            return f"cannot be started: {error}"
+        cookie = told[survivors.RUN_VARIABLE]
+        marks = survivors.Marks(cookie, (found.st_dev, found.st_ino), group=hook.pid)
+        asked: Outcome | None = "interrupted"
+        try:
+            asked = wait(hook, settings.hook_timeout, switch)
+        finally:
+            if asked:
+                survivors.end(marks, settings.kill_grace, pause=time.sleep)
+            code = hook.reap()
+        entry = Attempt(attempt=0, outcome="failed")
+        entry = ended(entry, asked, code, settings.hook_timeout)
+        return entry.error and f"{entry.error}{_end_of(output)}"
+    finally:
+        os.close(output)
+
+
+def _environment(spool: Spool, marker: Marker) -> dict[str, str]:
+    place = hook_markers.find_job(spool, marker)
+    return hook_event.environment(
+        marker,
+        root=spool.layout.root,
+        log=spool.layout.in_root(marker.log) if marker.log else None,
+        job_id=place.id if place else None,
+        job_file=place.path if place else None,
+    )
+
+
+def _open_output(spool: Spool) -> int:
+    """Open a file without a name: it is gone when the last process closes it, even by a crash."""
+    path = spool.layout.staged()
+    fd = create(path, os.O_RDWR | os.O_APPEND | os.O_EXCL, 0o600)
+    discard(path)
+    return fd
+
+
+def _start(command: str, told: dict[str, str], output: int) -> Child:
+    ours = {os.fsencode(key): os.fsencode(value) for key, value in told.items()}
+    # If a job or a hook started this worker, the worker's environment has that one's variables.
+    stale = {name.encode() for name in VARIABLES}
+    theirs = {key: value for key, value in os.environb.items() if key not in stale}
+    return spawn.start(["/bin/sh", "-c", command], theirs | ours, None, output=output)
+
+
+def _end_of(output: int) -> str:
+    """Return the last bytes that a command wrote, as the end of a line of the log."""
+    with contextlib.suppress(OSError):
+        size = os.fstat(output).st_size
+        data = os.pread(output, SHOWN_BYTES, max(size - SHOWN_BYTES, 0))
+        text = " ".join(data.decode(errors="replace").split())
+        return f": {'...' if size > SHOWN_BYTES else ''}{text}" if text else ""
+    return ""
