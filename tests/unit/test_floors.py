@@ -92,3 +92,18 @@ def test_only_the_layout_joins_paths_to_the_root(module: str) -> None:
             and ast.unparse(node.func.value) == "os.path"
         ):
             assert "layout" not in ast.unparse(node), ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if floor_of(name) in FACES or name == "view.metrics"]
+)
+def test_faces_touch_no_spool_and_no_path(module: str) -> None:
+    attributes = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute)]
+    assert not {node.attr for node in attributes} & {"layout", "reader", "claims"}
+    of_queues = [node for node in attributes if ast.unparse(node.value).endswith("queue")]
+    assert "spool" not in {node.attr for node in of_queues}
+    joined = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+    assert "os.path.join" not in {ast.unparse(call.func) for call in joined}
+    assert not {floor_of(name) for name in ours(module)} & {"spool", "process"}
+    if floor_of(module) in FACES:
+        assert "disk" not in {floor_of(name) for name in ours(module)}
