@@ -41,17 +41,17 @@ def _document(data: Any) -> Any:
 # -- the queue -------------------------------------------------------------------------------
 
 
-def status(queue: QueueStatus) -> None:
+def status(seen: QueueStatus) -> None:
     """Print the number of jobs in each state, and of workers."""
-    print(f"spool       {printable(queue.spool)}")
-    for state, count in queue.jobs.items():
+    print(f"spool       {printable(seen.spool)}")
+    for state, count in seen.jobs.items():
         hint = "   queuectl dlq list" if state == "dead" and count else ""
         print(f"{state:<11} {styled(str(count), state if count else 'dim')}{styled(hint, 'dim')}")
-    alive = [worker for worker in queue.workers if worker.alive]
+    alive = [worker for worker in seen.workers if worker.alive]
     slots = sum(worker.slots for worker in alive)
     busy = sum(len(worker.running) for worker in alive)
     print(f"workers     {len(alive)}" + (f"   {busy} of {slots} slots busy" if alive else ""))
-    if not alive and any(queue.jobs[state] for state in ("pending", "failed", "processing")):
+    if not alive and any(seen.jobs[state] for state in ("pending", "failed", "processing")):
         note(NO_WORKER)
 
 
