@@ -10,25 +10,23 @@ queue.wait([job_id])
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.disk.durable import create, discard
-from queuectl.errors import InvalidJob, NoSuchJob, TimedOut, WrongState
-from queuectl.record import retry, submission
-from queuectl.record.job import Attempt, Job, State, build
+from queuectl.disk.durable import create
+from queuectl.errors import InvalidJob, NoSuchJob, WrongState
+from queuectl.record import submission
+from queuectl.record.job import Job, State, build
 from queuectl.record.settings import Settings, describe, setting_named
 from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
-from queuectl.spool.places import FINISHED, Claim, ClaimedPlace, Place
+from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
-from queuectl.spool.purge import purge
+from queuectl.spool.purge import purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
 """The order in which the states are listed: running and waiting jobs before finished ones."""
-SECONDS_BETWEEN_LOOKS = 1.0
-"""How often `wait` looks at the directories if no event wakes it."""
 
 
 def default_path() -> str:
@@ -284,33 +280,10 @@ class Queue:
         `timeout` is in seconds. `progress(n)` is called with the number of jobs that have ended.
         Raises TimedOut, AmbiguousId, and NoSuchJob, also if a job is removed meanwhile.
         """
-        from queuectl.spool.watch import Watch
+        from queuectl.spool.waiting import wait_for_end
 
-        deadline = None if timeout is None else clock.monotonic() + timeout
-        places = [self.spool.reader.find(text) for text in ids]
-        ended: dict[str, State] = {}
-        wake = Watch([self.spool.layout.states[state] for state in FINISHED])
-        try:
-            wake.arm()
-            while True:
-                for place in places:
-                    if place.id not in ended:
-                        state = self.spool.reader.find_exactly(place.id).state
-                        if state in FINISHED:
-                            ended[place.id] = state
-                if progress is not None:
-                    progress(len(ended))
-                left = [place.id for place in places if place.id not in ended]
-                if not left:
-                    return ended
-                patience = SECONDS_BETWEEN_LOOKS
-                if deadline is not None:
-                    patience = min(patience, deadline - clock.monotonic())
-                    if patience <= 0:
-                        raise TimedOut(f"after {timeout:g} s, still not ended: {', '.join(left)}")
-                wake.wait(patience)
-        finally:
-            wake.close()
+        exact = [self.spool.reader.find(text).id for text in ids]
+        return wait_for_end(self.spool, exact, timeout=timeout, progress=progress)
 
     # -- change ----------------------------------------------------------------------------
 
@@ -320,21 +293,9 @@ class Queue:
         Returns "dead", or "processing" if a worker has been asked to end the command. Raises
         NoSuchJob, AmbiguousId, and WrongState if the job has already ended.
         """
-        job_id = self._find(id, exact).id
-        for _ in range(50):
-            place = self.spool.reader.find_exactly(job_id)
-            if place.state in FINISHED:
-                raise WrongState(f"job {place.id} is {place.state} already")
-            if not isinstance(place, ClaimedPlace):
-                if self._change(place, self._cancelled):
-                    return "dead"
-            elif place.attempt > self._attempts(place):
-                with contextlib.suppress(FileNotFoundError):
-                    self._ask_to_cancel(place)
-                    return "processing"
-            else:  # a command holds it, or it is being moved on: that takes milliseconds
-                time.sleep(0.02)
-        raise WrongState(f"job {id!r} keeps moving: try again")
+        from queuectl.spool.by_hand import cancel
+
+        return cancel(self.spool, self._find(id, exact).id)
 
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
@@ -342,17 +303,9 @@ class Queue:
         The job moves to `pending/` with `attempts` 0; its history and logs are kept. Raises
         NoSuchJob, AmbiguousId, WrongState, and InvalidJob if its file is still not a valid job.
         """
-        place = self._find(id, exact)
-        if place.state not in ("dead", "failed"):
-            raise WrongState(f"job {place.id} is {place.state}, not dead")
-        try:
-            kept = self._change(place, self._retried)
-        except InvalidJob as error:
-            raise InvalidJob(f"{place.id} is still not a valid job: {error}") from None
-        if kept:
-            discard(self.spool.layout.reason(place.id))
-            return kept
-        raise WrongState(f"job {place.id} has just moved: look again")
+        from queuectl.spool.by_hand import retry
+
+        return retry(self.spool, self._find(id, exact))
 
     def purge(
         self,
@@ -379,14 +332,7 @@ class Queue:
             raise WrongState(
                 f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
             )
-        return self._removing(state, older_than)
-
-    def _removing(self, state: State, older_than: float) -> Iterator[int]:
-        try:
-            for place in self.spool.reader.older(state, older_than):
-                yield purge(self.spool, [place])
-        finally:
-            self.spool.disk.commit(self.spool.layout.states[state])
+        return purge_older(self.spool, state, older_than)
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
         """Ask a worker to stop when its running jobs have ended or, with `now`, at once.
@@ -463,48 +409,6 @@ class Queue:
 
     def _find(self, id: str, exact: bool) -> Place:
         return self.spool.reader.find_exactly(id) if exact else self.spool.reader.find(id)
-
-    def _attempts(self, place: Place) -> int:
-        try:
-            return len(self.spool.reader.read(place.path)[0].history)
-        except (InvalidJob, OSError):
-            return 0
-
-    def _change(self, place: Place, change: Callable[[Claim], tuple[Job, State]]) -> str | None:
-        """Claim a job, rewrite it and move it on; return its id, None if it was gone first."""
-        from queuectl.spool.holder import Holder
-
-        with Holder(self.spool) as holder:
-            claim = self.spool.claims.hold(holder.name, place)
-            if claim is None:
-                return None
-            record, target = change(claim)
-            moved = self.spool.claims.settle(claim, record, target)
-            self.spool.disk.commit(*moved.owed)
-            return moved.id
-
-    def _ask_to_cancel(self, place: ClaimedPlace) -> None:
-        path = self.spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
-        with contextlib.suppress(FileExistsError):  # somebody has already asked
-            self.spool.disk.write(
-                path, b""
-            )  # not renamed into place: its worker watches for creations
-        self.spool.disk.commit(os.path.dirname(path))
-
-    def _cancelled(self, claim: Claim) -> tuple[Job, State]:
-        now = clock.now()
-        entry = Attempt(
-            attempt=claim.job.next_attempt,
-            outcome="cancelled",
-            worker=claim.worker,
-            error="cancelled before it was started",
-            finished_at=clock.format_timestamp(now),
-        )
-        return retry.next_record(claim.job, entry, self.settings.retry_policy, now=now, draw=0.0)
-
-    def _retried(self, claim: Claim) -> tuple[Job, State]:
-        now = clock.format_timestamp(clock.now())
-        return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
 
 
 def _newest_attempt(status: JobStatus) -> int:

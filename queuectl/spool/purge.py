@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from queuectl.disk.durable import discard, discard_tree
 from queuectl.errors import InvalidJob
+from queuectl.record.job import State
 from queuectl.spool.places import Place
 from queuectl.spool.spool import Spool
 
@@ -29,6 +30,19 @@ def purge(spool: Spool, places: Iterable[Place]) -> int:
         discard_tree(removed)
         count += 1
     return count
+
+
+def purge_older(spool: Spool, state: State, seconds: float) -> Iterator[int]:
+    """Remove the jobs that entered a state more than `seconds` ago, step by step.
+
+    Yields the number of jobs that each step has removed. The removal is durable at the end, also
+    if the iterator is closed before.
+    """
+    try:
+        for place in spool.reader.older(state, seconds):
+            yield purge(spool, [place])
+    finally:
+        spool.disk.commit(spool.layout.states[state])
 
 
 def _remove_logs(spool: Spool, job_id: str, path: str) -> None:
