@@ -379,7 +379,7 @@ def test_the_command_tells_what_is_wrong_and_what_it_did(furnished: Queue) -> No
     assert {item["path"]: item["remedy"] for item in items} == {mendable: "chmod 600", stray: None}
     assert all(set(item) == set(integrity.Finding.__struct_fields__) for item in items)
     items = json.loads(mended.out)
-    assert {item["path"]: item["mended"] for item in items} == {mendable: True, stray: False}
+    assert {item["path"]: item["repaired"] for item in items} == {mendable: True, stray: False}
     assert mendable not in left.out
     assert (last.code, last.out) == (0, "[]\n")
 

@@ -333,7 +333,9 @@ def test_a_job_that_can_be_neither_started_nor_put_back_is_not_forgotten(
     bench, disk = faulty
     bench.let_go()
     with bench.start(1) as process:
-        disk.fail(rule("EIO", "/logs/", "create"), rule("EIO", "-> /spool/pending/", "rename"))
+        disk.fail(
+            rule("EIO", "/logs/", "create"), rule("EIO", "-> /spool/pending/", "rename", "link")
+        )
         bench.drop("late", disk.backing / "spool" / "pending")
         eventually(lambda: "cannot be put back" in process.said, "the worker says so")
         disk.heal()

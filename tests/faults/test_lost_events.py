@@ -105,7 +105,7 @@ def test_a_worker_that_can_have_no_watch_says_so_once_and_looks_by_itself(bench:
         bench.queue.stop_worker(bench.queue.workers()[0].name)
         assert process.left() == 0
 
-    lines = [line for line in said.splitlines() if "no watch" in line]
+    lines = [line for line in said.splitlines() if "cannot watch" in line]
     assert "every second" in lines[0]
     assert len(lines) <= 2, "it says so again and again"  # the main thread and the housekeeper
 
@@ -113,7 +113,7 @@ def test_a_worker_that_can_have_no_watch_says_so_once_and_looks_by_itself(bench:
 @needs_namespace
 def test_a_worker_without_a_watch_takes_one_as_soon_as_it_can(bench: Bench) -> None:
     with bench.start_with_few("instances", 0) as process:
-        eventually(lambda: "no watch" in process.said, "it has none")
+        eventually(lambda: "cannot watch" in process.said, "it has none")
         before = _inotify_instances(process)
         limit = "echo 100 > /proc/sys/user/max_inotify_instances"
         enter = ["nsenter", f"--user=/proc/{process.pid}/ns/user", "--preserve-credentials"]

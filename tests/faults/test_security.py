@@ -70,7 +70,8 @@ def _enqueue_true(path: str, create: bool) -> str:
 def _as_nobody(function: Callable[[], str]) -> str:
     """Call a function in a child that is nobody; return what it says, or its error."""
     for module in pkgutil.walk_packages(queuectl.__path__, "queuectl."):
-        importlib.import_module(module.name)  # the interpreter may be where nobody cannot read
+        if module.name != "queuectl.__main__":  # that one runs the command
+            importlib.import_module(module.name)  # the interpreter may be where nobody cannot read
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads (3.12)

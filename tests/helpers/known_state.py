@@ -7,11 +7,12 @@ goes on ignoring them, and its children have the default, for exec resets a hand
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import tempfile
-from pathlib import Path
 
 KEPT = {"PATH", "TMPDIR", "CI", "VIRTUAL_ENV", "FUSE_LIBRARY_PATH"}
 KEPT_FAMILIES = ("PYTEST_", "HYPOTHESIS_", "COVERAGE_", "COV_")
@@ -25,6 +26,7 @@ OUR_SWITCHES = {
     "QUEUECTL_STORM_SEED",
 }
 """Variables that the tests themselves read: how much to try, and from which seed."""
+HOME_OF_THE_RUN = "PYTEST_HOME_OF_THE_RUN"
 UMASK = 0o022
 SIGNALS = (
     signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP,
@@ -37,7 +39,7 @@ def enter() -> None:
     for name in list(os.environ):
         if not (name in KEPT or name in OUR_SWITCHES or name.startswith(KEPT_FAMILIES)):
             del os.environ[name]
-    os.environ["HOME"] = str(_empty_home())
+    os.environ["HOME"] = _empty_home()
     os.environ["LANG"] = "C.UTF-8"
     os.umask(UMASK)
     for number in SIGNALS:
@@ -51,9 +53,13 @@ def _do_nothing(number: int, frame: object) -> None:
     pass
 
 
-def _empty_home() -> Path:
-    """A home that does not exist: what needs one makes its own, and none writes to the user's."""
-    return Path(tempfile.gettempdir()) / "queuectl-tests-have-no-home"
+def _empty_home() -> str:
+    """Make a home for the whole run; its workers find it in their environment."""
+    if HOME_OF_THE_RUN not in os.environ:
+        made = tempfile.mkdtemp(prefix="queuectl-home-")
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+        os.environ[HOME_OF_THE_RUN] = made
+    return os.environ[HOME_OF_THE_RUN]
 
 
 def _settle_descriptors() -> None:

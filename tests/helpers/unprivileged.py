@@ -24,7 +24,6 @@ from helpers.processes import PROGRAM
 
 NOBODY = 65534
 PACKAGE = Path(__file__).resolve().parents[2] / "queuectl"
-_RUN = "import sys; from queuectl.cli import main; sys.argv[0] = 'queuectl'; sys.exit(main())"
 _LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "include", "share", "*.a")
 
 
@@ -65,7 +64,7 @@ def _command() -> tuple[tuple[str | Path, ...], str]:
     packages = _shown(Path(sysconfig.get_path("purelib")), "packages", public)
     package = _shown(PACKAGE, "project/queuectl", public)
     python = base / Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
-    return (python, "-c", _RUN), os.pathsep.join(map(str, (package.parent, packages)))
+    return (python, "-m", "queuectl"), os.pathsep.join(map(str, (package.parent, packages)))
 
 
 @dataclass(frozen=True)

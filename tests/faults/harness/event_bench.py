@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.processes import worker
+from helpers.spool_files import put
 from helpers.waiting import eventually
 
 from queuectl import Queue
@@ -39,9 +40,7 @@ class Bench:
 
     def drop(self, name: str, root: Path | None = None, **fields: Any) -> Path:
         """Put a job into `pending/` by a rename."""
-        staged = (root or self.root) / "tmp" / f"dropped-{name}"
-        staged.write_text(json.dumps({"command": "true", **fields}))
-        return staged.rename((root or self.root) / "pending" / f"{name}.json")
+        return put(root or self.root, f"{name}.json", json.dumps({"command": "true", **fields}))
 
     def hanging(self, name: str) -> str:
         """Enqueue a job that runs until it is let go."""
