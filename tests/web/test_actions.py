@@ -103,6 +103,7 @@ def test_one_job_as_json_over_many_lines_keeps_its_other_keys(queue: Queue, clie
     ("text", "said"),
     [
         ("", "nothing to enqueue"),
+        ("[]", "nothing to enqueue"),
         ("nonsense", "not a JSON object"),
         ('{"command": "true"}\n{"comm": 1}', "line 2"),
         ('[{"command": "true"}, 7]', "item 2"),

@@ -49,9 +49,9 @@ def enqueue_json(_: Request, site: Site, form: Form) -> Response:
     given = _given(form)
     try:
         lines = given["json"].encode().splitlines(keepends=True)
-        ids = site.queue.submit_many(list(read_jobs(lines)))
-        if not ids:
-            raise InvalidInput("nothing to enqueue: the field is empty")
+        if not (jobs := list(read_jobs(lines))):
+            raise InvalidInput("nothing to enqueue: the text contains no job")
+        ids = site.queue.submit_many(jobs)
     except (IdTaken, InvalidInput) as error:
         status = _CONFLICT if isinstance(error, IdTaken) else _INVALID
         return _page(site, given, {"json": str(error)}, status)
