@@ -152,7 +152,7 @@ def _served(image: Path, mount_point: Path) -> Iterator[Callable[[str], object]]
     finally:
         if os.path.ismount(mount_point):
             _run("fusermount3", "-u", "-z", mount_point)
-        server.wait(10)
+        server.wait(60)  # a process that a killed worker left may hold the disk for a while
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, Outcome, decode
 from queuectl.record.running import WorkerInfo
 from queuectl.record.settings import Settings
-from queuectl.spool import hook_markers
+from queuectl.spool import by_hand, hook_markers
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.publish import publish
@@ -69,6 +69,10 @@ def make_spool(root: Path) -> None:
         for outcome in outcomes[state]:
             with Holder(queue.spool) as holder:
                 settle(queue.spool, claim(queue.spool, holder.name, tag), outcome)
+
+
+IMPORTED_LATE = (by_hand,)
+"""Modules that a command imports when it needs them: their import is no part of an operation."""
 
 
 def claim(spool: Spool, holder: str, job_id: str, owed: Sequence[str] = ()) -> Claim:
