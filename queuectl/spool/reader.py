@@ -154,7 +154,7 @@ class Reader:
         """Return where the job of exactly this id is. Raises NoSuchJob."""
         if is_id(job_id) and (places := self.places(job_id)):
             return places[0]
-        raise NoSuchJob(f"job {job_id} does not exist any more")
+        raise NoSuchJob(f"job {job_id} does not exist, or not any more")
 
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
