@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers.namespaces import disks_change
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _UNFLUSHED_THAT_SURVIVES = (0.0, 0.5)
@@ -85,6 +87,10 @@ class LoopDisk:
 
     def cut_power(self) -> None:
         """Lose all that has not reached the disk, and start again from what has."""
+        with disks_change():
+            self._cut_power()
+
+    def _cut_power(self) -> None:
         self._switch("off")
         self._unmount()
         self._cuts += 1
@@ -117,7 +123,8 @@ class LoopDisk:
 
     def close(self) -> None:
         """Unmount it and take everything down that is below it."""
-        self._open.close()
+        with disks_change():
+            self._open.close()
 
     def _mount(self) -> None:
         _check(_libc.mount(os.fsencode(self._device), os.fsencode(self.mount_point),
