@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 BENCH = Path(__file__).with_name("run.py")
 OF_EACH_FIGURE = {
-    "0 fsyncs a job": {"floor: enqueue", "queuectl: enqueue", "queuectl: run"},
+    "0 fsyncs a job": {"floor: enqueue", "queuectl: enqueue", "queuectl: run"}
+    if shutil.which("strace")
+    else {"all"},  # one row, which says that strace is not installed
     "1 enqueue, one at a time": {"floor", "queuectl", "SQLite table", "dirq", "huey, file"},
     "2 enqueue 50 JSON lines": {"floor", "queuectl enqueue -"},
     "3 enqueue as one process": {"python -c 'import typer'", "queuectl enqueue", "nq", "tsp"},

@@ -94,6 +94,10 @@ class TestRunAt:
         eventually(lambda: spool.is_in("completed", "a"))
 
 
+LONG = f"9999.{os.getpid()}"
+"""Seconds, as no other process of this machine sleeps."""
+
+
 class TestTimeout:
     @pytest.fixture
     def tree(
@@ -108,19 +112,19 @@ class TestTimeout:
         """A command tree that ignores SIGTERM, partly in sessions of its own."""
         settings(max_retries=0)
         script = (
-            "trap '' TERM; (trap '' TERM; sleep 9999.375; sleep 9999.375) & "
-            "setsid sh -c 'trap \"\" TERM; sleep 9999.375; sleep 9999.375' & "
-            "sleep 9999.375; sleep 9999.375"
+            f"trap '' TERM; (trap '' TERM; sleep {LONG}; sleep {LONG}) & "
+            f"setsid sh -c 'trap \"\" TERM; sleep {LONG}; sleep {LONG}' & "
+            f"sleep {LONG}; sleep {LONG}"
         )
         queuectl("enqueue", "--id", "a", "--timeout", "1.5", script)
         worker()
-        eventually(lambda: len(processes_with("sleep\0009999.375")) == 3)
+        eventually(lambda: len(processes_with(f"sleep\0{LONG}")) == 3)
         eventually(lambda: spool.is_in("dead", "a"))
 
     def test_nothing_of_the_command_is_left_running(
         self, tree: WorkerProcess, processes_with: Callable[[str], list[int]]
     ) -> None:
-        assert not processes_with("9999.375")
+        assert not processes_with(LONG)
 
     def test_the_outcome_is_timeout(self, tree: WorkerProcess, spool: Spool) -> None:
         (entry,) = spool.record("a")["history"]

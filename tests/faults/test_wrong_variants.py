@@ -126,6 +126,7 @@ def test_a_marker_that_is_not_synced_is_caught_by_a_power_cut(
     assert any("told was []" in line for line in found), found
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_marker_that_comes_after_its_event_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

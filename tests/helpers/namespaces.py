@@ -1,8 +1,8 @@
 """Mount namespaces beside disks: a namespace copies every mount, and keeps an unmounted one alive.
 
 A disk whose power is cut is unmounted and mounted again. With a copy of its mount elsewhere it
-would come back as it was in memory. So no namespace is made while a disk is unmounted, and a namespace
-unmounts the disks of other tests before it goes on.
+would come back as it was in memory. So no namespace is made while a disk is unmounted, and a
+namespace unmounts the disks of other tests before it goes on.
 """
 
 from __future__ import annotations
