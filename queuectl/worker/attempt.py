@@ -26,10 +26,9 @@ from queuectl.disk.reading import kind
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
 from queuectl.process.waiting import StopSwitch, wait
-from queuectl.record.encoding import encode
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import ended
-from queuectl.record.running import Run, cookie
+from queuectl.record.running import Run, content, cookie
 from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
@@ -114,15 +113,15 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, log: int) ->
     mark = cookie(order.claim.worker, order.claim.id, info)
     run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
-        write_all(run_file, encode(info))
+        write_all(run_file, content(info))
         try:
             command = _start(order, mark, run_file, log)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
                 raise
             return _not_started(entry, order.claim.job, error, log)
-        with contextlib.suppress(OSError):  # only people read the pid: the marks do without it
-            os.pwrite(run_file, encode(replace(info, pid=command.pid)), 0)
+        with contextlib.suppress(OSError):  # the other marks do without the pid
+            os.pwrite(run_file, content(replace(info, pid=command.pid)), 0)
     finally:
         _close(run_file)  # from now on the command's own descriptor holds the lock
     timeout = order.claim.job.timeout or order.settings.timeout
