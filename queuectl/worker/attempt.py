@@ -124,11 +124,21 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, log: int) ->
             os.pwrite(run_file, content(replace(info, pid=command.pid)), 0)
     finally:
         _close(run_file)  # from now on the command's own descriptor holds the lock
+    try:
+        return _see_to_the_end(order, command, mark, switch, entry)
+    except OSError as error:  # not to be taken for "not started": recovery ends what runs
+        raise RuntimeError(f"job {order.claim.id} runs, and cannot be waited for") from error
+
+
+def _see_to_the_end(
+    order: _Order, command: Child, mark: str, switch: StopSwitch, entry: Attempt
+) -> Attempt:
+    """Wait for a command's end, and end what is left of it unless it has succeeded."""
     timeout = order.claim.job.timeout or order.settings.timeout
     asked = wait(command, timeout, switch)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
-        marks = survivors.Marks(mark, survivors.identity(order.run_path), group=command.pid)
+        marks = survivors.Marks(mark, survivors.identity(order.run_path), command.group)
         with slot_lock.released():
             survivors.end(marks, order.settings.kill_grace, pause=time.sleep)
     return ended(entry, asked, command.reap(), timeout)
