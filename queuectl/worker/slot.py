@@ -176,6 +176,10 @@ class Slot:
                 entry = self._run(claim)
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
+            except attempt.NotEnded as error:
+                log.error("job %s is left to recovery: %s", claim.id, error)
+                self._shared.tally.unsettled += 1
+                return None
             # No error from here on may put the job back: its command has run.
             return self._settle(claim, entry) if entry else None
         finally:
@@ -198,6 +202,7 @@ class Slot:
             self._spool.settings.last_good,
             self._switch,
             self._shared.environment,
+            self._pauses.given_up,
         )
 
     def _back_off(self, claim: Claim, error: Exception) -> Settled | None:
