@@ -26,35 +26,59 @@ _STRUCT_BYTES = 1024  # more than any of the structs in <spawn.h> and <signal.h>
 
 
 class Child:
-    """A command that was started, until it is reaped."""
+    """A command that was started, until it is reaped.
+
+    Its exit status is lost, and None, if something else in this process has reaped it.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._code: int | None = None
+        self._is_reaped = self._is_lost = False
+
+    @property
+    def group(self) -> int | None:
+        """The command's process group; None if its number may be a stranger's by now."""
+        return None if self._is_lost else self.pid
 
     def has_ended(self) -> bool:
-        """Whether the command has ended; if so, reap it. For systems without pidfds."""
-        if self._code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._code = os.waitstatus_to_exitcode(status)
-        return self._code is not None
+        """Whether the command has ended. For systems without pidfds, and where they are refused.
+
+        Where there is waitid(2), the command is not reaped: no other process can get its id.
+        """
+        if not self._is_reaped and hasattr(os, "waitid"):
+            with contextlib.suppress(OSError):  # reaped elsewhere, or refused: see below
+                flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+                return os.waitid(os.P_PID, self.pid, flags) is not None
+        self._wait(os.WNOHANG)
+        return self._is_reaped
 
     def has_failed(self) -> bool:
         """Wait for the end; whether it was anything but exit status 0.
 
         Where there is waitid(2), the command is not reaped: no other process can get its id.
         """
-        if self._code is None and hasattr(os, "waitid"):
-            seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            return seen is None or seen.si_status != 0
+        if not self._is_reaped and hasattr(os, "waitid"):
+            with contextlib.suppress(OSError):
+                seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+                return seen is None or seen.si_status != 0
         return self.reap() != 0
 
-    def reap(self) -> int:
+    def reap(self) -> int | None:
         """Wait for the end; return the exit status, or the number of the signal negated."""
-        if self._code is None:
-            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._wait(0)
         return self._code
+
+    def _wait(self, flags: int) -> None:
+        if self._is_reaped:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, flags)
+        except ChildProcessError:
+            self._is_reaped = self._is_lost = True
+        else:
+            if pid:
+                self._is_reaped, self._code = True, os.waitstatus_to_exitcode(status)
 
 
 def start(
@@ -145,7 +169,8 @@ def _start_by_subprocess(
         )
     finally:
         for descriptor in passed:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # the command may have started
+                os.close(descriptor)
     process.returncode = 0  # so that subprocess does not reap it: Child does
     return Child(process.pid)
 

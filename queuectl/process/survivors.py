@@ -9,6 +9,7 @@ all descriptors drops the second mark, and `env -i` removes the first; hardly an
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from msgspec import Struct
 from queuectl.clock import monotonic, now
 
 RUN_VARIABLE = "QUEUECTL_RUN"
+
+_OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that tell nothing of the process that was looked at."""
 
 
 class Marks(Struct, frozen=True):
@@ -51,6 +55,7 @@ def find(marks: Marks) -> set[int]:
 
     Only root can read the environment and the descriptors of other users' processes. Where
     there is no /proc (macOS, BSD), the result is the id of the group, if the group exists.
+    Raises OSError if this process has no room to look: no descriptor, no memory.
     """
     if not _has_proc():
         return {marks.group} if marks.group and _group_exists(marks.group) else set()
@@ -74,14 +79,19 @@ def end(
 
     `pause(seconds)` is called between looks. A process that was found once is ended even if it
     was found only by its group, and the last marked process of that group has ended since.
-    Returns False if a process still runs `patience` seconds after SIGKILL: it is in
-    uninterruptible sleep, or another user's.
+    Returns False if a process may still run `patience` seconds after SIGKILL: it is in
+    uninterruptible sleep, or another user's, or this process has no room to look for it.
     """
     started = monotonic()
     asked: set[int] = set()
     known: dict[int, int] = {}  # start time by id: another process may get the same id later
-    while running := find(marks) | {pid for pid, start in known.items() if _start(pid) == start}:
-        known |= {pid: start for pid in running if (start := _start(pid)) is not None}
+    while True:
+        running: set[int] = set()
+        with contextlib.suppress(OSError):  # then what runs is not known: look again
+            running = find(marks) | {pid for pid, start in known.items() if _start(pid) == start}
+            known |= {pid: start for pid in running if (start := _start(pid)) is not None}
+            if not running:
+                return True
         waited = monotonic() - started
         if waited > grace + patience:
             return False
@@ -91,7 +101,6 @@ def end(
             _signal(running - asked, signal.SIGTERM)
             asked |= running
         pause(0.01 if waited < 0.2 else 0.05)
-    return True
 
 
 def identity(path: str) -> tuple[int, int] | None:
@@ -129,6 +138,16 @@ def leads(pid: int, written_at: float) -> bool:
     return abs(started_at - written_at) <= 1.0
 
 
+@contextlib.contextmanager
+def _if_readable() -> Iterator[None]:
+    """Suppress the errors that mean that a process has ended, or is not ours to look at."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OUR_TROUBLE:
+            raise
+
+
 def _start(pid: int) -> int | None:
     process = _about(pid)
     return process.started if process else None
@@ -136,12 +155,10 @@ def _start(pid: int) -> int | None:
 
 def _about(pid: int) -> _Process | None:
     """Return what /proc tells of a process; None if it has ended, though it may not be reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
+    fields: list[bytes] = []
+    with _if_readable(), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b") ")[2].split()
+    if not fields or fields[0] in (b"Z", b"X"):
         return None
     return _Process(parent=int(fields[1]), group=int(fields[2]), started=int(fields[19]))
 
@@ -155,19 +172,17 @@ def _is_marked(pid: int, process: _Process, marks: Marks) -> bool:
 
 
 def _has_variable(pid: int, variable: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return variable in file.read().split(b"\0")
-    except OSError:
-        return False
+    with _if_readable(), open(f"/proc/{pid}/environ", "rb") as file:
+        return variable in file.read().split(b"\0")
+    return False
 
 
 def _has_open(pid: int, lock: tuple[int, int] | None) -> bool:
     if lock is None:
         return False
-    with contextlib.suppress(OSError):
+    with _if_readable():
         for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
+            with _if_readable():
                 held = os.stat(f"/proc/{pid}/fd/{fd}")
                 if (held.st_dev, held.st_ino) == lock and _may_write(pid, fd):
                     return True
@@ -176,11 +191,13 @@ def _has_open(pid: int, lock: tuple[int, int] | None) -> bool:
 
 def _is_between_fork_and_exec(child: int) -> bool:
     """Whether a child of this process has not called exec yet: until then it has all our files."""
-    try:
-        with open(f"/proc/{child}/cmdline", "rb") as its, open("/proc/self/cmdline", "rb") as ours:
-            return its.read() == ours.read()
-    except OSError:
-        return False
+    with (
+        _if_readable(),
+        open(f"/proc/{child}/cmdline", "rb") as its,
+        open("/proc/self/cmdline", "rb") as ours,
+    ):
+        return its.read() == ours.read()
+    return False
 
 
 def _may_write(pid: int, fd: str) -> bool:

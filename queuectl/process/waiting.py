@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
+import time
 from typing import Literal
 
 from queuectl import clock, slot_lock
@@ -12,7 +14,7 @@ from queuectl.process import wakeup
 from queuectl.process.spawn import Child
 from queuectl.record.job import Outcome
 
-_LOOK_SECONDS = 0.02  # between two looks at a command where there are no pidfds
+_LOOK_SECONDS = 0.02  # between two looks at a command where there is no pidfd
 _LONGEST_POLL = 3600.0  # seconds; poll(2) takes an int of milliseconds, at most 24.8 days
 
 StopReason = Literal["cancelled", "interrupted"]
@@ -61,23 +63,45 @@ def wait(command: Child, timeout: float | None, switch: StopSwitch) -> Outcome |
     `timeout` is in seconds. The reason is "timeout", or the one that the switch was given.
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
-    ended = os.pidfd_open(command.pid) if hasattr(os, "pidfd_open") else None
-    longest = _LOOK_SECONDS if ended is None else _LONGEST_POLL
+    ended = _open_pidfd(command.pid)
     poll = select.poll()
     poll.register(switch, select.POLLIN)
     if ended is not None:
         poll.register(ended, select.POLLIN)
     try:
         while True:
+            longest = _LOOK_SECONDS if ended is None else _LONGEST_POLL
             left = longest if deadline is None else min(deadline - clock.monotonic(), longest)
             if left <= 0:
                 return "timeout"
             with slot_lock.released():
-                ready = {fd for fd, _ in poll.poll(left * 1000 + 1)}
-            if ended in ready or (ended is None and command.has_ended()):
+                ready = _poll(poll, left)
+            if ended in ready or ((ended is None or not ready) and command.has_ended()):
                 return None
-            if switch.fileno() in ready:
+            if switch.reason is not None:
                 return switch.reason
     finally:
         if ended is not None:
-            os.close(ended)
+            with contextlib.suppress(OSError):
+                os.close(ended)
+
+
+def _open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that is readable once a process has ended; None if there is none.
+
+    There is none on other systems than Linux, in some sandboxes, and when the worker has too many
+    descriptors. The command runs already, so that is not an error: it is looked at instead.
+    """
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
+def _poll(poll: select.poll, seconds: float) -> set[int]:
+    """Wait until a descriptor is readable; return those that are."""
+    try:
+        return {fd for fd, _ in poll.poll(seconds * 1000 + 1)}
+    except OSError:  # the kernel has no memory for it: look again in a moment
+        time.sleep(min(seconds, _LOOK_SECONDS))
+        return set()

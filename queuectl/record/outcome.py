@@ -15,8 +15,8 @@ def ended(
     """Return the history entry of an attempt whose command has ended.
 
     `ended_by` is the outcome for which queuectl killed the command, or None if the command exited
-    by itself. `exit_code` is that of `subprocess`: -N if signal N killed the command, None if the
-    command did not start. `timeout`, in seconds, is used only in the text of a timeout.
+    by itself. `exit_code` is that of `subprocess`: -N if signal N killed the command, None if it is
+    not known. `timeout`, in seconds, is used only in the text of a timeout.
     """
     by_signal = _signal_name(-exit_code) if exit_code is not None and exit_code < 0 else None
     entry = replace(entry, exit_code=None if by_signal else exit_code, signal=by_signal)
@@ -29,6 +29,8 @@ def ended(
             return replace(entry, outcome="interrupted", error="the worker was told to stop now")
     if exit_code == 0:
         return replace(entry, outcome="ok")
+    if exit_code is None:
+        return replace(entry, error="its exit status is unknown: something else has reaped it")
     return replace(
         entry, error=f"killed by {by_signal}" if by_signal else f"exit status {exit_code}"
     )

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from queuectl.record.encoding import encode
+
+_LONGEST_PID = 7
+"""Digits: Linux gives out no pid above 4194304."""
+
 
 class Run(Struct, frozen=True, kw_only=True):
     """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
@@ -25,6 +30,16 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     pid: int
     slots: int
     started_at: str
+
+
+def content(run: Run) -> bytes:
+    """Return what is in a run file: as many bytes without a pid as with any pid.
+
+    So the pid can be written over the file in place: nothing of the earlier content is left at the
+    end, and the file is valid JSON before and after that one write.
+    """
+    missing = _LONGEST_PID - len("null" if run.pid is None else str(run.pid))
+    return encode(run) + b"\n" * missing
 
 
 def cookie(worker: str, job_id: str, run: Run) -> str:

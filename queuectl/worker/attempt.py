@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Mapping
 
@@ -21,18 +23,19 @@ from msgspec.structs import replace
 
 from queuectl import clock, host, slot_lock
 from queuectl.disk.durable import create, write_all
-from queuectl.disk.locks import make_locked
+from queuectl.disk.locks import is_locked, make_locked
 from queuectl.disk.reading import kind
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
 from queuectl.process.waiting import StopSwitch, wait
-from queuectl.record.encoding import encode
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import ended
-from queuectl.record.running import Run, cookie
+from queuectl.record.running import Run, content, cookie
 from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
+
+log = logging.getLogger(__name__)
 
 LOCK_FD = 64
 """The run file's descriptor in the command: too high to be closed by a shell's `exec 3>`."""
@@ -43,6 +46,14 @@ _OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
 
 
+_FIRST_TRY, _LONGEST_TRY = 0.01, 1.0
+"""Seconds between two tries to end what is left of a command: they double."""
+
+
+class NotEnded(Exception):
+    """The worker leaves, and processes of an attempt run on: it has no outcome yet."""
+
+
 class _Order(Struct, frozen=True):
     """What to run: a claim, in a slot, with the settings and the environment of the moment."""
 
@@ -51,6 +62,7 @@ class _Order(Struct, frozen=True):
     slot: int
     settings: Settings
     environment: Mapping[bytes, bytes]
+    leaving: threading.Event
 
     @property
     def run_path(self) -> str:
@@ -65,13 +77,16 @@ def run(
     settings: Settings,
     switch: StopSwitch,
     environment: Mapping[bytes, bytes] = os.environb,
+    leaving: threading.Event | None = None,
 ) -> Attempt:
     """Run a claimed job's command and return the history entry of the attempt.
 
     The job's own variables replace those of `environment`, and queuectl's replace both. If the
     `switch` has been used before the command starts, the command does not start.
 
-    Whatever is wrong with the command is an outcome. Raises OSError only for an error that is not
+    Whatever is wrong with the command is an outcome. There is none before the last process of a
+    failed attempt has ended: where they cannot be ended, that is tried again until it succeeds or
+    `leaving` is set, and then NotEnded is raised. Raises OSError only for an error that is not
     the command's fault (the disk is full, no process can be made), and only before it has started.
     """
     log_path = spool.layout.log(claim.id, claim.attempt)
@@ -84,7 +99,7 @@ def run(
         log=spool.layout.relative(log_path),
     )
     try:
-        log = _open_log(log_path, spool.disk.file_mode)
+        output = _open_log(log_path, spool.disk.file_mode)
     except OSError as error:
         if error.errno not in _NAME_IS_TAKEN:
             raise
@@ -94,14 +109,14 @@ def run(
         if switch.reason:
             entry = ended(entry, switch.reason, None, None)
         else:
-            order = _Order(spool, claim, slot, settings, environment)
-            entry = _run_command(order, switch, entry, log)
+            order = _Order(spool, claim, slot, settings, environment, leaving or threading.Event())
+            entry = _run_command(order, switch, entry, output)
     finally:
-        _close(log)
+        _close(output)
     return replace(entry, finished_at=clock.format_timestamp(clock.now()))
 
 
-def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, log: int) -> Attempt:
+def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int) -> Attempt:
     """Start the command, wait for its end and return how it ended."""
     info = Run(
         attempt=order.claim.attempt,
@@ -114,25 +129,59 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, log: int) ->
     mark = cookie(order.claim.worker, order.claim.id, info)
     run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
-        write_all(run_file, encode(info))
+        write_all(run_file, content(info))
         try:
-            command = _start(order, mark, run_file, log)
+            command = _start(order, mark, run_file, output)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
                 raise
-            return _not_started(entry, order.claim.job, error, log)
-        with contextlib.suppress(OSError):  # only people read the pid: the marks do without it
-            os.pwrite(run_file, encode(replace(info, pid=command.pid)), 0)
+            return _not_started(entry, order.claim.job, error, output)
+        with contextlib.suppress(OSError):  # the other marks do without the pid
+            os.pwrite(run_file, content(replace(info, pid=command.pid)), 0)
     finally:
         _close(run_file)  # from now on the command's own descriptor holds the lock
+    try:
+        return _see_to_the_end(order, command, mark, switch, entry)
+    except OSError as error:  # not to be taken for "not started": recovery ends what runs
+        raise RuntimeError(f"job {order.claim.id} runs, and cannot be waited for") from error
+
+
+def _see_to_the_end(
+    order: _Order, command: Child, mark: str, switch: StopSwitch, entry: Attempt
+) -> Attempt:
+    """Wait for a command's end, and end what is left of it unless it has succeeded."""
     timeout = order.claim.job.timeout or order.settings.timeout
     asked = wait(command, timeout, switch)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
-        marks = survivors.Marks(mark, survivors.identity(order.run_path), group=command.pid)
+        marks = survivors.Marks(mark, survivors.identity(order.run_path), command.group)
         with slot_lock.released():
-            survivors.end(marks, order.settings.kill_grace, pause=time.sleep)
+            _end_the_rest(order, marks)
     return ended(entry, asked, command.reap(), timeout)
+
+
+def _end_the_rest(order: _Order, marks: survivors.Marks) -> None:
+    """Return once nothing of the run can be running. Raises NotEnded if the worker leaves before.
+
+    The run file's lock is the truth: it is held by processes too that cannot be seen from here.
+    """
+    grace, pause, is_told = order.settings.kill_grace, _FIRST_TRY, False
+    while not survivors.end(marks, grace, pause=time.sleep) or _is_held(order.run_path):
+        grace = 0.0  # it is over
+        if pause == _LONGEST_TRY and not is_told:
+            is_told = True
+            log.error("job %s: its processes cannot be ended; it waits for them", order.claim.id)
+        if order.leaving.wait(pause):
+            raise NotEnded(f"processes of job {order.claim.id} cannot be ended")
+        pause = min(pause * 2, _LONGEST_TRY)
+
+
+def _is_held(run_file: str) -> bool:
+    """Whether a run file's lock is held, or that cannot be found out now."""
+    try:
+        return is_locked(run_file)
+    except OSError as error:
+        return error.errno in _OUR_TROUBLE
 
 
 def _close(fd: int) -> None:
@@ -154,7 +203,7 @@ def _open_log(path: str, mode: int) -> int:
     return fd
 
 
-def _start(order: _Order, mark: str, run_file: int, log: int) -> Child:
+def _start(order: _Order, mark: str, run_file: int, output: int) -> Child:
     job = order.claim.job
     ours = {
         b"QUEUECTL_SPOOL": os.fsencode(order.spool.layout.root),
@@ -167,12 +216,12 @@ def _start(order: _Order, mark: str, run_file: int, log: int) -> Child:
         ["/bin/sh", "-c", job.command] if isinstance(job.command, str) else job.command,
         {**order.environment, **theirs, **ours},
         job.cwd,
-        output=log,
+        output=output,
         inherited=(run_file, LOCK_FD),
     )
 
 
-def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attempt:
+def _not_started(entry: Attempt, job: Job, error: Exception, output: int) -> Attempt:
     """Return the outcome of a command that cannot be executed, with the exit code of a shell."""
     if job.cwd is not None and not os.path.isdir(job.cwd):
         code, reason = None, f"cwd {job.cwd} is not a directory on this host"
@@ -182,5 +231,5 @@ def _not_started(entry: Attempt, job: Job, error: Exception, log: int) -> Attemp
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         code, reason = 126, f"cannot be executed: {reason}"
     with contextlib.suppress(OSError):
-        os.write(log, f"queuectl: {reason}\n".encode(errors="replace"))
+        os.write(output, f"queuectl: {reason}\n".encode(errors="replace"))
     return replace(entry, exit_code=code, error=reason[:MAX_ERROR_CHARS])

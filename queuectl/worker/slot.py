@@ -172,27 +172,38 @@ class Slot:
     def _perform(self, claim: Claim) -> Settled | None:
         """Run a claimed job and settle it; the commit is left to the caller."""
         try:
-            if self._shared.stopping:
-                self._spool.claims.release(claim)
+            try:
+                entry = self._run(claim)
+            except (OSError, QueuectlError) as error:
+                return self._back_off(claim, error)
+            except attempt.NotEnded as error:
+                log.error("job %s is left to recovery: %s", claim.id, error)
+                self._shared.tally.unsettled += 1
                 return None
-            if self.is_cancelled(claim):
-                self._switch.stop("cancelled")
-            self._shared.observer.claimed(claim.job)
-            self._spool.refresh_settings()
-            entry = attempt.run(
-                self._spool,
-                claim,
-                self.number,
-                self._spool.settings.last_good,
-                self._switch,
-                self._shared.environment,
-            )
-            return self._settle(claim, entry)
-        except (OSError, QueuectlError) as error:
-            return self._back_off(claim, error)
+            # No error from here on may put the job back: its command has run.
+            return self._settle(claim, entry) if entry else None
         finally:
             self._shared.in_hand.end(self.number)
             self._switch.reset()
+
+    def _run(self, claim: Claim) -> Attempt | None:
+        """Run a claimed job; None if it was put back because the worker is leaving."""
+        if self._shared.stopping:
+            self._spool.claims.release(claim)
+            return None
+        if self.is_cancelled(claim):
+            self._switch.stop("cancelled")
+        self._shared.observer.claimed(claim.job)
+        self._spool.refresh_settings()
+        return attempt.run(
+            self._spool,
+            claim,
+            self.number,
+            self._spool.settings.last_good,
+            self._switch,
+            self._shared.environment,
+            self._pauses.given_up,
+        )
 
     def _back_off(self, claim: Claim, error: Exception) -> Settled | None:
         """Give up a claim whose command could not be started, through no fault of its own."""
@@ -218,9 +229,9 @@ class Slot:
             entry = replace(entry, outcome="cancelled")  # cancelled while it was failing anyway
         marker: str | None = None
         while True:
-            record, target = self._decide(claim, entry)
             moved, failure = Moved(claim.id, []), None
             try:
+                record, target = self._decide(claim, entry)
                 settings = self._spool.settings.last_good
                 marker = self._shared.hooks.announce(claim, record, target, settings, again=marker)
                 moved = self._spool.claims.settle(claim, record, target)

@@ -86,6 +86,8 @@ class Worker:
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
         the spool is gone, OSError if the worker cannot make its files.
         """
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited from an odd parent:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no exit status could be known
         with self._signals.caught(), Holder(self.spool, self.info) as self._holder:
             self._watch.arm()
             threads = self._slots.threads(may_start=self._housekeeper.scanned)
