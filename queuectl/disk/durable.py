@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from queuectl import slot_lock
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
+from queuectl.disk.reading import same_file
 from queuectl.errors import NotDurable
 
 _AT_FDCWD = -100
@@ -125,7 +126,7 @@ class Disk:
         Several processes may try to take one file: the rename succeeds for one of them and
         raises FileNotFoundError for the others. Returns the directories to `commit`, in order.
         """
-        os.rename(source, target)
+        _rename(source, target)
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
@@ -134,7 +135,7 @@ class Disk:
         If the rename fails, `staged` is removed.
         """
         try:
-            os.rename(staged, target)
+            _rename(staged, target)
         except BaseException:
             discard(staged)
             raise
@@ -322,19 +323,44 @@ def _rename_exclusive(source: str, target: str) -> None:
     """Rename without overwriting: FileExistsError if the target exists.
 
     Uses renameat2(RENAME_NOREPLACE) where that exists (Linux, but not on NFS), else link and
-    unlink. Between those two the file has two names; a process that finds two names of one
-    inode removes the name in the earlier state.
+    unlink. Between those two the file has two names, and another process may remove the source
+    (see `claims.name_to_remove`), but never the target.
+
+    A network file system may send a call again whose answer was lost, and then answers that the
+    target exists, or that the source does not, because the first call was carried out. So the
+    names decide, not the answer.
     """
     if _renamed_in_one_call(source, target):
         return
     if stat.S_ISDIR(os.lstat(source).st_mode):  # not a job; a rename overwrites only an empty one
         os.rename(source, target)
         return
-    os.link(source, target, follow_symlinks=False)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        if not same_file(source, target):
+            raise
     try:
         os.unlink(source)
     except OSError:
+        if not same_file(source, target):
+            return  # the source is gone: the target is the only name now
         discard(target)  # with both names left, the next try would find the target taken
+        raise
+
+
+def _rename(source: str, target: str) -> None:
+    """Rename. An answer that the source is missing is not an error if the rename was carried out.
+
+    That happens when a network file system sends a call again because the answer was lost.
+    """
+    before = os.lstat(source)
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(before, os.lstat(target)):
+                return
         raise
 
 

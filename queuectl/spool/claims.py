@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -26,6 +26,9 @@ from queuectl.spool.places import FINISHED, UNCLAIMED, Claim, ClaimedPlace, Plac
 from queuectl.spool.reader import Reader
 
 _P = TypeVar("_P", bound=Place)
+
+_MOVES: Final[tuple[State, ...]] = ("pending", "failed", "completed", "dead")
+"""The states of unclaimed jobs, in the order in which jobs move."""
 
 
 class Moved(Struct, frozen=True):
@@ -138,6 +141,8 @@ class Claims:
 
         job_id = free_id(place.id, place.path, partial(rivals, claimants=worker))
         target = self._layout.claim(worker, job_id, attempt)
+        if same_file(target, place.path):  # another slot puts it back: it has two names just now
+            return None
         try:
             changed = self._disk.take(place.path, target)
         except FileNotFoundError:
@@ -185,7 +190,7 @@ class Claims:
             try:
                 changed = self._disk.move(path, target)
             except FileExistsError:
-                if same_file(path, target):  # two names of one file: the earlier one goes
+                if same_file(path, target):  # a move that was cut in two: the caller owns `path`
                     self._disk.remove(path)
                     return Moved(job_id, [])
                 number += 1
@@ -206,6 +211,23 @@ class Claims:
     def _put_back(self, path: str, state: State, job_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._disk.commit(*self.move_on(path, state, job_id).owed)
+
+
+def name_to_remove(one: Place, other: Place, *, dead: str | None = None) -> Place | None:
+    """Return which of two names of one job's file goes; None if that is not for the caller to do.
+
+    A job has two names between the link and the unlink of a move, or after a move that was cut in
+    two. The name under `processing/` goes only if its holder is dead: a running one finishes its
+    move itself, and the other name is then the only one. Of two other names the one in the earlier
+    state goes. `dead` is a dead holder whose lock the caller has.
+    """
+    if not same_file(one.path, other.path) or one.path == other.path:
+        return None
+    claims = [place for place in (one, other) if place.state == "processing"]
+    if claims:
+        left = [p for p in claims if isinstance(p, ClaimedPlace) and p.worker == dead]
+        return min(left, key=lambda place: place.attempt, default=None)
+    return min(one, other, key=lambda place: _MOVES.index(place.state))
 
 
 def free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) -> str:

@@ -23,7 +23,7 @@ from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import State
 from queuectl.spool import hook_markers, layout
-from queuectl.spool.claims import free_id
+from queuectl.spool.claims import free_id, name_to_remove
 from queuectl.spool.holder import dead_holders
 from queuectl.spool.places import UNCLAIMED, Place
 from queuectl.spool.recovery import recover
@@ -123,12 +123,10 @@ def _shared_files(spool: Spool) -> _Found:
     for name in spool.reader.names("pending"):
         if not is_id(layout.stem(name)):
             continue
-        path = spool.layout.entry("pending", name)
-        for later in spool.reader.places(layout.stem(name)):
-            if later.path != path and same_file(later.path, path):
-                problem = f"is the same file as {later.path}"
-                fix = partial(spool.disk.remove, path)
-                yield Finding("two places", path, problem, "remove this name"), fix
+        here = Place("pending", layout.stem(name), spool.layout.entry("pending", name))
+        for later in spool.reader.places(here.id):
+            if extra := name_to_remove(here, later):
+                yield _second_name(spool, extra, later if extra == here else here)
 
 
 def _shared_ids(spool: Spool) -> _Found:
@@ -141,14 +139,26 @@ def _shared_ids(spool: Spool) -> _Found:
     for job_id in (job_id for job_id, count in by_id.items() if count > 1):
         here = [place for place in spool.reader.places(job_id) if place.state != "pending"]
         for extra in here[:-1]:  # in the order of `places`: the latest state keeps the id
-            yield _second_place(spool, extra, here[-1])
+            if found := _second_place(spool, extra, here[-1]):
+                yield found
 
 
-def _second_place(spool: Spool, extra: Place, kept: Place) -> tuple[Finding, _Repair | None]:
+def _second_name(spool: Spool, extra: Place, kept: Place) -> tuple[Finding, _Repair]:
+    problem = f"is the same file as {kept.path}"
+    fix = partial(_remove_name, spool, extra, kept)
+    return Finding("two places", extra.path, problem, "remove the earlier name"), fix
+
+
+def _remove_name(spool: Spool, extra: Place, kept: Place) -> None:
+    if name_to_remove(extra, kept) == extra:  # it may have moved since it was looked at
+        spool.disk.remove(extra.path)
+
+
+def _second_place(spool: Spool, extra: Place, kept: Place) -> tuple[Finding, _Repair | None] | None:
     if same_file(extra.path, kept.path):
-        problem = f"is the same file as {kept.path}"
-        fix = partial(spool.disk.remove, extra.path)
-        return Finding("two places", extra.path, problem, "remove the earlier name"), fix
+        if (removed := name_to_remove(extra, kept)) is None:
+            return None  # a running holder is moving it
+        return _second_name(spool, removed, kept if removed == extra else extra)
     problem = f"{kept.path} has the same id"
     if extra.state == "processing":
         return Finding("two places", extra.path, problem), None

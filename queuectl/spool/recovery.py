@@ -25,6 +25,7 @@ from queuectl.record.ids import numbered
 from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
 from queuectl.spool import hook_markers, hook_recovery, layout
+from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import dead_holders, remove_holder
 from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.places import UNCLAIMED, Claim, ClaimedPlace, Place
@@ -175,7 +176,9 @@ def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
         if other.path == place.path:
             continue
         if same_file(other.path, place.path):
-            return True
+            if name_to_remove(place, other, dead=place.worker) == place:
+                return True
+            continue
         with contextlib.suppress(InvalidJob, OSError):
             if _follows(spool.reader.read(other.path)[0], job, place, log_name):
                 return True
