@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.namespaces import FORGET_DISKS, a_namespace_is_made
 from helpers.processes import PROGRAM
+from helpers.waiting import eventually
 
 from queuectl import Queue
 
@@ -38,11 +40,17 @@ exec "$QUEUECTL" worker start --drain 2> "$OUT/second"
 
 
 def _in_container(queue: Queue, out: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in new namespaces; no disk is unmounted before they have forgotten it."""
     told = {"QUEUECTL": str(PROGRAM), "QUEUECTL_SPOOL": queue.path, "OUT": str(out)}
-    return subprocess.run(
-        [*CONTAINER, *command],
-        env={**os.environ, **told}, capture_output=True, text=True, timeout=40, check=False,
-    )  # fmt: skip
+    script = f'{FORGET_DISKS}; touch "$OUT/alone"; exec "$@"'
+    with a_namespace_is_made():
+        process = subprocess.Popen(
+            [*CONTAINER, "sh", "-c", script, "-", *command],
+            env={**os.environ, **told}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        eventually(lambda: (out / "alone").exists() or process.poll() is not None)
+    said, complained = process.communicate(timeout=40)
+    return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 
 def test_a_small_pid_is_known_to_people_and_to_recovery(queue: Queue, tmp_path: Path) -> None:
