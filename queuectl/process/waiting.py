@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import sys
 import threading
 import time
 from typing import Literal
@@ -92,7 +93,7 @@ def _open_pidfd(pid: int) -> int | None:
     There is none on other systems than Linux, in some sandboxes, and when the worker has too many
     descriptors. The command runs already, so that is not an error: it is looked at instead.
     """
-    if hasattr(os, "pidfd_open"):
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
             return os.pidfd_open(pid)
     return None
