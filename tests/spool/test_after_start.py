@@ -77,10 +77,11 @@ def test_a_job_runs_once_though_its_end_cannot_be_waited_for(
 def test_a_timeout_holds_though_the_end_cannot_be_waited_for(
     queue: Queue, drain: Callable[..., Any]
 ) -> None:
-    queue.enqueue("sleep 1000", id="a", timeout=0.2, max_retries=0)
+    queue.enqueue("exec sleep 1000", id="a", timeout=0.2, max_retries=0)
     drain(queue, slots=1)
     entries = queue.get("a").job.history
-    assert [(entry.outcome, entry.signal) for entry in entries] == [("timeout", "SIGTERM")]
+    assert [entry.outcome for entry in entries] == ["timeout"]
+    assert entries[0].signal in ("SIGTERM", "SIGKILL")  # a slow machine may use up the grace
 
 
 def test_a_look_at_a_command_that_has_ended_does_not_reap_it() -> None:
