@@ -21,7 +21,7 @@ from queuectl.disk.reading import exists, same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
-from queuectl.record.ids import numbered
+from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
 from queuectl.spool import hook_markers, hook_recovery, layout
@@ -176,12 +176,31 @@ def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
         if other.path == place.path:
             continue
         if same_file(other.path, place.path):
+            if not _is_one_job(spool, place, other, job):
+                continue
             if name_to_remove(place, other, dead=place.worker) == place:
                 return True
             continue
         with contextlib.suppress(InvalidJob, OSError):
             if _follows(spool.reader.read(other.path)[0], job, place, log_name):
                 return True
+    return False
+
+
+def _is_one_job(spool: Spool, place: ClaimedPlace, other: Place, job: Job) -> bool:
+    """Whether another name of a claimed file is a name of the same job.
+
+    Somebody may have made hard links of one file to two ids: those are two jobs. The ids of one
+    job differ only if one of them was numbered, because another job owns the plain one.
+    """
+    asked = (job.id if other.state == "pending" else None) or other.id
+    if place.id in (asked, other.id):
+        return True
+    for plain, other_id in ((place.id, asked), (asked, place.id)):
+        number = other_id.rpartition(".")[2]
+        if number.isdecimal() and is_id(plain) and numbered(plain, int(number)) == other_id:
+            owners = spool.reader.places(plain)
+            return any(not same_file(owner.path, place.path) for owner in owners)
     return False
 
 
@@ -193,7 +212,7 @@ def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
         number += 1
         job_id = numbered(place.id, number)
     seen = os.lstat(place.path)
-    if seen.st_nlink > 1:  # dropped under another name than its id
+    if seen.st_nlink > 1:  # dropped under another name than its id, or a hard link to another id
         for state in UNCLAIMED:
             with os.scandir(spool.layout.states[state]) as entries:
                 for entry in entries:

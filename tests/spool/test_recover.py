@@ -180,6 +180,36 @@ def test_two_names_of_one_file_are_one_job_in_the_later_state(
     assert stands() == ["done/a.json"]
 
 
+@pytest.mark.parametrize("second", ["b", "a.2", "0"])
+def test_hard_links_that_somebody_made_to_two_ids_are_two_jobs(
+    spool: Spool,
+    root: Path,
+    orphan: Callable[..., Claim],
+    stands: Callable[[], list[str]],
+    second: str,
+) -> None:
+    os.link(orphan().path, root / "pending" / f"{second}.json")
+    _recover(spool)
+    assert stands() == ["failed/a.json", f"pending/{second}.json"]
+
+
+@pytest.mark.parametrize("name", ["other", "a"])
+def test_a_second_name_of_a_numbered_job_is_the_same_job(
+    spool: Spool,
+    root: Path,
+    drop: Callable[..., Path],
+    orphan: Callable[..., Claim],
+    stands: Callable[[], list[str]],
+    name: str,
+) -> None:
+    drop("a.json", "theirs", state="done")
+    claim = orphan(id="a") if name == "other" else orphan()
+    assert claim.id == "a.2"
+    os.link(claim.path, root / "pending" / f"{name}.json")
+    _recover(spool)
+    assert stands() == ["done/a.json", f"pending/{name}.json"]
+
+
 @pytest.mark.parametrize(
     ("marked", "locked"), [(True, True), (True, False), (False, True)], ids=str
 )
