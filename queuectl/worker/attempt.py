@@ -34,6 +34,7 @@ from queuectl.record.running import Run, content, cookie
 from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
+from queuectl.worker import descriptors
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ def _start(order: _Order, mark: str, run_file: int, output: int) -> Child:
         {**order.environment, **theirs, **ours},
         job.cwd,
         output=output,
-        inherited=(run_file, LOCK_FD),
+        inherited=(run_file, descriptors.highest(LOCK_FD)),
     )
 
 

@@ -22,6 +22,7 @@ from queuectl.spool.places import WAITING
 from queuectl.spool.spool import Spool
 from queuectl.spool.watch import Watch
 from queuectl.view.observer import NO_OBSERVER, Observer
+from queuectl.worker.descriptors import make_room
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
 from queuectl.worker.intake import Intake
@@ -84,8 +85,10 @@ class Worker:
         """Work until told to stop, or with `drain` until nothing is left to do.
 
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
-        the spool is gone, OSError if the worker cannot make its files.
+        the spool is gone, OSError if the worker cannot make its files, QueuectlError if the limit
+        on open files is too low.
         """
+        make_room(self.info.slots)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited from an odd parent:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no exit status could be known
         with self._signals.caught(), Holder(self.spool, self.info) as self._holder:

@@ -71,6 +71,9 @@ def start(
     second signal it kills the running jobs and puts them back into pending/. With `--detach` the
     worker writes its log to workers/NAME.log in the spool.
 
+    A worker needs up to 32 + 10 N open files. It raises its soft limit to that, and does not start
+    if the hard limit is lower.
+
     \b
     Examples:
       queuectl worker start
