@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.namespaces import FORGET_DISKS, a_namespace_is_made
-from helpers.processes import PROGRAM
+from helpers.processes import PROGRAM, WorkerProcess, worker
 from helpers.waiting import eventually
 
 from queuectl import Queue
 
-CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+CONTAINER = (*UNSHARE, "sh", "-c", f'{FORGET_DISKS}; exec "$@"', "-")
+"""A prefix for a command that becomes PID 1 of a container."""
 
 pytestmark = [
     pytest.mark.skipif(
@@ -45,7 +50,7 @@ def _in_container(queue: Queue, out: Path, *command: str) -> subprocess.Complete
     script = f'{FORGET_DISKS}; touch "$OUT/alone"; exec "$@"'
     with a_namespace_is_made():
         process = subprocess.Popen(
-            [*CONTAINER, "sh", "-c", script, "-", *command],
+            [*UNSHARE, "sh", "-c", script, "-", *command],
             env={**os.environ, **told}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         eventually(lambda: (out / "alone").exists() or process.poll() is not None)
@@ -66,3 +71,72 @@ def test_a_small_pid_is_known_to_people_and_to_recovery(queue: Queue, tmp_path: 
     found = queue.get("x")
     outcomes = [entry.outcome for entry in found.job.history]
     assert (found.state, outcomes) == ("completed", ["lost", "ok"])
+
+
+@contextlib.contextmanager
+def _worker(root: Path, said: Path, *options: str) -> Iterator[WorkerProcess]:
+    """Start a worker as PID 1 of a container."""
+    with contextlib.ExitStack() as stack:
+        with a_namespace_is_made():
+            process = stack.enter_context(worker(root, said, *options, prefix=CONTAINER))
+            eventually(lambda: "started" in process.said, "the worker starts")
+        yield process
+
+
+def _children(*parents: int) -> set[int]:
+    """The children of some processes, zombies included."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()
+                if int(fields[1]) in parents:
+                    found.add(int(name))
+    return found
+
+
+def _first_process(container: WorkerProcess) -> int:
+    return next(iter(_children(container.pid)))
+
+
+def test_a_worker_that_is_the_first_process_leaves_no_zombies(
+    queue: Queue, root: Path, tmp_path: Path
+) -> None:
+    orphan = f"(sh -c 'until test -e {tmp_path}/go; do sleep 0.01; done' & echo >> {tmp_path}/n)"
+    ids = [*queue.enqueue_many({"command": f"{orphan}; exit 0"} for _ in range(20))]
+    ids += queue.enqueue_many({"command": "exit 3", "max_retries": 0} for _ in range(20))
+    with _worker(root, tmp_path / "said", "--count", "4") as container:
+        first = _first_process(container)
+        for job_id in ids:
+            queue.wait([job_id], timeout=30)
+        (tmp_path / "go").touch()
+        eventually(lambda: len(_children(first, *_children(first))) <= 1, "only the worker", 15)
+        codes = [queue.get(job_id).job.last_attempt.exit_code for job_id in ids]
+        assert codes == [0] * 20 + [3] * 20
+
+
+@pytest.mark.parametrize(("signals", "end"), [(1, "completed"), (2, "pending")])
+def test_the_first_process_passes_signals_on_to_the_worker(
+    queue: Queue, root: Path, tmp_path: Path, signals: int, end: str
+) -> None:
+    queue.enqueue(f"touch {tmp_path}/up; until test -e {tmp_path}/go; do sleep 0.01; done", id="a")
+    with _worker(root, tmp_path / "said") as container:
+        first = _first_process(container)
+        eventually((tmp_path / "up").exists)
+        os.kill(first, signal.SIGTERM)
+        eventually(lambda: "stopping when" in container.said)
+        if signals == 2:
+            os.kill(first, signal.SIGTERM)
+        else:
+            (tmp_path / "go").touch()
+        assert container.left() == 0
+    assert queue.get("a").state == end
+
+
+def test_the_first_process_ends_as_the_worker_does(
+    queue: Queue, root: Path, tmp_path: Path
+) -> None:
+    with _worker(root, tmp_path / "said") as container:
+        first = _first_process(container)
+        os.kill(eventually(lambda: _children(first)).pop(), signal.SIGKILL)
+        assert container.left() == 128 + signal.SIGKILL

@@ -12,6 +12,7 @@ import typer
 
 from queuectl.cli.metrics import load as load_metrics
 from queuectl.cli.printing import note
+from queuectl.cli.worker.init import part_from_first_process
 from queuectl.errors import QueuectlError
 from queuectl.queue import Queue
 from queuectl.view.observer import NO_OBSERVER, Observer
@@ -36,9 +37,12 @@ def run_worker(
 ) -> Tally:
     """Run a worker until it is stopped; return what it did.
 
-    With `detach` only the process in the background returns. Raises QueuectlError, OSError.
+    With `detach` only the process in the background returns; PID 1 does not return either, and
+    raises typer.Exit when the worker, its child, has ended. Raises QueuectlError, OSError.
     """
     serve_metrics = _metrics_at(metrics_port)
+    if not detach and (code := part_from_first_process()) is not None:
+        raise typer.Exit(code)
     report = _in_background() if detach else None
     try:
         observer, address = serve_metrics(queue.path)
