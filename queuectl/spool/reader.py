@@ -139,6 +139,8 @@ class Reader:
         if is_id(text):
             if places := self.places(text):
                 return places[0]
+            if dropped := self.dropped_as(text):
+                return dropped
             begun = self._beginning_with(text)
             ids = sorted({place.id for place in begun})
             if text in ids:  # it has just moved back to where we had already looked
@@ -155,6 +157,19 @@ class Reader:
         if is_id(job_id) and (places := self.places(job_id)):
             return places[0]
         raise NoSuchJob(f"job {job_id} does not exist, or not any more")
+
+    def dropped_as(self, job_id: str) -> Place | None:
+        """Look for a dropped file that has this id inside and another name.
+
+        This reads the waiting files, except those whose names are ids that queuectl has made up.
+        """
+        for name in self.names("pending"):
+            if not layout.is_new_id(layout.stem(name)):
+                path = self.layout.entry("pending", name)
+                with contextlib.suppress(InvalidJob, OSError):
+                    if self.read(path)[0].id == job_id:
+                        return Place("pending", job_id, path)
+        return None
 
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
@@ -194,11 +209,10 @@ class Reader:
                 f"owned by uid {found.st_uid}, who is neither the worker's user, "
                 "the spool's owner nor root"
             )
-        # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
-        wanted = (job.id if state == "pending" else None) or layout.stem(name)
+        wanted = wanted_id(job, state, name)
         if not is_id(wanted):
             raise InvalidJob("the file's name is not a valid job id, and it has no id inside")
-        return Ready(wanted, len(job.history), job)
+        return Ready(wanted, len(job.history), job, found.st_ino)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:
         """Read a job record. Raises InvalidJob, OSError."""
@@ -257,6 +271,14 @@ class Reader:
         for when, name in self.entered(state):
             if when < limit:
                 yield Place(state, layout.stem(name), self.layout.entry(state, name))
+
+
+def wanted_id(job: Job, state: State, name: str) -> str:
+    """Return the id that a file asks for: in `pending/` the id inside wins over the file's name.
+
+    Elsewhere queuectl gave the name. The name of a dropped file may not be a valid id.
+    """
+    return (job.id if state == "pending" else None) or layout.stem(name)
 
 
 def _unfit(path: str, error: Exception) -> Unfit | None:

@@ -121,7 +121,11 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
     If the outcome is on record, only what the command left on purpose can be running.
     """
-    for place in spool.reader.places(run.id):
+    about = spool.reader.read_run(run)
+    places = [*spool.reader.places(run.id)]
+    if about and about.inode and spool.reader.is_running(run.path):  # perhaps under another name
+        places += _with_inode(spool, about.inode)
+    for place in places:
         with contextlib.suppress(InvalidJob, FileNotFoundError):
             if len(spool.reader.read(place.path)[0].history) < run.attempt:
                 return True
@@ -213,11 +217,16 @@ def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
         job_id = numbered(place.id, number)
     seen = os.lstat(place.path)
     if seen.st_nlink > 1:  # dropped under another name than its id, or a hard link to another id
-        for state in UNCLAIMED:
-            with os.scandir(spool.layout.states[state]) as entries:
-                for entry in entries:
-                    if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
-                        yield Place(state, layout.stem(entry.name), entry.path)
+        yield from _with_inode(spool, seen.st_ino)
+
+
+def _with_inode(spool: Spool, inode: int) -> Iterator[Place]:
+    """List the unclaimed names of a file."""
+    for state in UNCLAIMED:
+        with os.scandir(spool.layout.states[state]) as entries:
+            for entry in entries:
+                if entry.inode() == inode and layout.is_job_name(entry.name):
+                    yield Place(state, layout.stem(entry.name), entry.path)
 
 
 def _follows(later: Job, job: Job, place: ClaimedPlace, log_name: str) -> bool:
