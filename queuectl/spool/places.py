@@ -37,7 +37,7 @@ class ClaimedPlace(Place, frozen=True):
 class Claim(Struct, frozen=True):
     """A job that the holder has renamed into its own directory, and its record.
 
-    `inode` is that of its file, until the record is written anew; 0 if it is not known.
+    `inode` is that of its file, until the record is rewritten; 0 if it is not known.
     """
 
     worker: str
