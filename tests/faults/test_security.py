@@ -14,6 +14,8 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tempfile
 import termios
 import warnings
@@ -286,6 +288,61 @@ def test_a_spool_may_itself_be_reached_by_a_link(shop: Queue, base: Path) -> Non
     said = [_run(Queue(base / "link"), *words) for words in WORK[:5]]
 
     assert [each.code for each in said] == [0] * 5
+
+
+# -- imports -------------------------------------------------------------------------------
+
+PRESCAN = """
+import os, sys
+from queuectl import Queue
+from queuectl.worker.prescan import prescan
+os.environ["PYTHONPATH"] = os.getcwd()  # now, so that this process itself is not misled
+print(sum(map(len, prescan(Queue(sys.argv[1]).spool.reader))))
+"""
+
+
+@pytest.fixture
+def planted(base: Path) -> Path:
+    """A directory with modules that leave a mark if they are imported: all names there are."""
+    directory = base / "planted"
+    directory.mkdir()
+    ours = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names
+    for name in {*ours, "sitecustomize", "usercustomize"} - {"__main__"}:
+        (directory / f"{name}.py").write_text(
+            f"open({str(base / 'imported')!r}, 'a').write('{name} ')"
+        )
+    return directory
+
+
+@pytest.mark.parametrize("found_by", ["installation", "PYTHONPATH"])
+def test_a_prescan_imports_nothing_from_its_directory_or_from_the_users_path(
+    shop: Queue, base: Path, planted: Path, found_by: str
+) -> None:
+    shop.enqueue("true")
+    python = Path(sys.executable)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if found_by == "PYTHONPATH":  # an interpreter that has nothing installed
+        python = Path(os.path.realpath(python))
+        project = Path(queuectl.__file__).parents[1]
+        environment["PYTHONPATH"] = f"{project}:{sysconfig.get_path('purelib')}"
+
+    done = subprocess.run([python, "-P", "-c", PRESCAN, shop.path], cwd=planted, env=environment,
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert not (base / "imported").exists()
+
+
+def test_the_command_imports_nothing_from_its_directory(
+    shop: Queue, base: Path, planted: Path
+) -> None:
+    for words in (["enqueue", "true"], ["worker", "start", "--drain"], ["config", "set",
+            "max_retries", "1"], ["health"], ["worker", "unit"]):  # fmt: skip
+        subprocess.run([PROGRAM, "--spool", shop.path, *words], cwd=planted, timeout=60, check=True,
+                       capture_output=True)  # fmt: skip
+
+    assert shop.status().jobs["completed"] == 1
+    assert not (base / "imported").exists()
 
 
 # -- terminals -----------------------------------------------------------------------------
