@@ -40,7 +40,7 @@ def try_lock(path: str, *, make_with: int | None = None) -> int | None:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino == os.fstat(fd).st_ino:
+        if os.path.samestat(os.lstat(path), os.fstat(fd)):
             return fd
         raise FileNotFoundError(errno.ENOENT, "replaced before it was locked", path)
     except BlockingIOError:
