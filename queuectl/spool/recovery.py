@@ -81,7 +81,8 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        target = retry.resume(job, place.attempt, spool.settings.last_good.retry_policy)
+        policy = spool.settings.last_good.retry_policy
+        target = retry.resume(job, place.attempt, place.worker, policy)
         hook_recovery.ensure(spool, claim, target)
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
