@@ -151,6 +151,20 @@ class Disk:
         self.write(staged, data)
         self.replace(staged, path)
 
+    def appear(self, path: str, data: bytes, *, staged: str) -> None:
+        """Make a file that is whole when it is first seen, or replace an older one.
+
+        A new file gets its name by a link, which a watch reports as a new file; a rename into a
+        directory of claims is not reported. A `commit` of the directory makes it durable.
+        """
+        self.write(staged, data)
+        try:
+            os.link(staged, path)
+        except OSError:  # there is one, or this file system has no links
+            self.replace(staged, path)
+        else:
+            discard(staged)
+
     def renew(self, path: str, data: bytes, *, staged: str) -> None:
         """Replace the content of a file as `overwrite` does, but never make the file again.
 
