@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from queuectl import slot_lock
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
+from queuectl.disk.modes import set_new_mode
 from queuectl.disk.reading import same_file
 from queuectl.errors import NotDurable
 
@@ -188,7 +189,7 @@ class Disk:
             os.mkdir(path, 0o700)
         except FileExistsError:
             return
-        os.chmod(path, mode)
+        set_new_mode(path, mode)
         self.commit(path, os.path.dirname(path) or ".")
 
     def commit(self, *directories: str) -> None:
@@ -266,13 +267,18 @@ def create(path: str, flags: int, mode: int) -> int:
     """Open a file; make it with exactly this mode if it is missing. Refuses symbolic links.
 
     The umask may have removed bits for group and others from the mode, so a mode that has such
-    bits is set again. The file of another user keeps its mode.
+    bits is set again; not of a file that has another user, or another name too.
     """
     fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    if mode & 0o077:
-        with contextlib.suppress(PermissionError):
+    if mode & 0o077 and (flags & os.O_EXCL or _is_ours_alone(fd)):
+        with contextlib.suppress(PermissionError):  # a file system without modes
             os.fchmod(fd, mode)
     return fd
+
+
+def _is_ours_alone(fd: int) -> bool:
+    found = os.fstat(fd)
+    return found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
 def write_all(fd: int, data: bytes) -> None:

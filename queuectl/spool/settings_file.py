@@ -7,6 +7,7 @@ import tomllib
 from typing import Any
 
 from queuectl.disk.durable import Disk
+from queuectl.disk.locks import locked
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record.settings import FORMAT, Settings, check, setting_named
@@ -74,10 +75,8 @@ class SettingsFile:
 
     def _edit(self, key: str, value: Any, disk: Disk) -> None:
         import tomlkit
-        from filelock import FileLock
 
-        # Never a soft lock: if its process dies, it blocks everyone for good.
-        with FileLock(self._layout.settings_lock, mode=disk.file_mode, fallback_to_soft=False):
+        with locked(self._layout.settings_lock, disk.file_mode):
             self.values()  # a file that is broken, or of another format, must not be rewritten
             try:
                 document = tomlkit.parse(self._text())
