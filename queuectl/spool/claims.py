@@ -11,16 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import slot_lock
 from queuectl.disk.durable import Disk
-from queuectl.disk.locks import try_lock
+from queuectl.disk.locks import locked
 from queuectl.disk.reading import exists, same_file
 from queuectl.errors import ClaimLost, IdsBusy, QueuectlError, SpoolUnusable, StillRuns
 from queuectl.record.ids import numbered
@@ -29,8 +27,8 @@ from queuectl.spool import layout
 from queuectl.spool.places import FINISHED, UNCLAIMED, Claim, ClaimedPlace, Place, Ready, Seen
 from queuectl.spool.reader import Reader, wanted_id
 
-_LOOKS_FOR_LOCK, _SECONDS_BETWEEN_LOOKS = 50, 0.002
-"""The lock is held for a millisecond, but by `enqueue` of a batch for as long as that takes."""
+_PATIENCE = 0.1
+"""Seconds to wait for the lock under which ids are chosen; `enqueue` of a batch takes longer."""
 
 _MOVES: Final[tuple[State, ...]] = ("pending", "failed", "completed", "dead")
 """The states of unclaimed jobs, in the order in which jobs move."""
@@ -75,25 +73,23 @@ class _Naming:
 
     def __init__(self, path: str, mode: int) -> None:
         self._path, self._mode = path, mode
-        self._lock: int | None = None
+        self._held = contextlib.ExitStack()
+        self._begun = False
 
     def __enter__(self) -> _Naming:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
+        self._held.close()
 
     def begin(self) -> None:
-        """Take the lock, or wait for it for a moment. Raises IdsBusy."""
-        for _ in range(_LOOKS_FOR_LOCK):
-            if self._lock is None:
-                self._lock = try_lock(self._path, make_with=self._mode)
-            if self._lock is not None:
-                return
-            with slot_lock.released():
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        raise IdsBusy("another process is choosing ids: try again")
+        """Take the lock, if that has not been done yet. Raises IdsBusy."""
+        if not self._begun:
+            try:
+                self._held.enter_context(locked(self._path, self._mode, _PATIENCE))
+            except QueuectlError as error:
+                raise IdsBusy(str(error)) from None
+            self._begun = True
 
 
 class Claims:

@@ -58,7 +58,7 @@ def test_a_file_that_needs_another_name_waits_while_an_id_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between the look of an `enqueue --id bar` and its publishing, nobody else takes bar."""
-    monkeypatch.setattr(claims, "_LOOKS_FOR_LOCK", 1)
+    monkeypatch.setattr(claims, "_PATIENCE", 0)
     drop("foo.json", '{"id": "bar", "command": "true"}')
     drop("baz.json", '{"id": "baz", "command": "true"}')
     lock = os.open(queue.spool.layout.id_lock, os.O_RDWR | os.O_CREAT, 0o600)
