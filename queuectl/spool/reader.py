@@ -7,7 +7,6 @@ the order in which jobs move.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ import msgspec
 
 from queuectl import clock
 from queuectl.disk.locks import is_locked
-from queuectl.disk.reading import exists, has_writer, read_regular
+from queuectl.disk.reading import NotRegular, exists, has_writer, read_regular
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
 from queuectl.record.ids import is_id
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, Job, State, decode
@@ -26,7 +25,6 @@ from queuectl.spool.places import FINISHED, UNCLAIMED, ClaimedPlace, Place, Read
 
 MAX_WORKER_FILE_BYTES = 65536
 
-_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 _PRECEDENCE = {state: rank for rank, state in enumerate(("processing", *UNCLAIMED))}
 
 
@@ -186,16 +184,15 @@ class Reader:
     def look(self, state: State, name: str) -> Ready | Unfit | None:
         """Read a waiting file: a job, not (yet) a job, or None if it is gone.
 
-        Raises OSError for an error that is not the file's.
+        A file that may not be read counts as not a job, for its mode may be changed. Raises OSError
+        for every other error: it says nothing about the file, which waits.
         """
         path = self.layout.entry(state, name)
         try:
             return self.examine(path, state, name)
         except FileNotFoundError:
             return None
-        except (InvalidJob, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
-                raise
+        except (InvalidJob, PermissionError) as error:
             return _unfit(path, error)
 
     def examine(self, path: str, state: State, name: str) -> Ready:
@@ -215,8 +212,11 @@ class Reader:
         return Ready(wanted, len(job.history), job, found.st_ino)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:
-        """Read a job record. Raises InvalidJob, OSError."""
-        data, found = read_regular(path, MAX_RECORD_BYTES)
+        """Read a job record. Raises InvalidJob for what is the file's fault, else OSError."""
+        try:
+            data, found = read_regular(path, MAX_RECORD_BYTES)
+        except NotRegular as error:
+            raise InvalidJob(str(error.strerror)) from None
         if len(data) > MAX_RECORD_BYTES:
             raise InvalidJob(f"{found.st_size:,} bytes: larger than any job file")
         job = decode(data)
@@ -234,10 +234,14 @@ class Reader:
         return None
 
     def is_running(self, run_file: str) -> bool:
-        """Whether a process of a run is alive: it holds the run file's lock."""
-        with contextlib.suppress(OSError):
+        """Whether a process of a run is alive: it holds the run file's lock.
+
+        True also if that cannot be found out: then the job waits, as it does for a process.
+        """
+        try:
             return is_locked(run_file)
-        return False
+        except OSError:
+            return True
 
     # -- age -------------------------------------------------------------------------------
 
@@ -286,7 +290,5 @@ def _unfit(path: str, error: Exception) -> Unfit | None:
         found = os.lstat(path)
     except FileNotFoundError:
         return None
-    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    if stat.S_ISLNK(found.st_mode):
-        reason = "is a symbolic link, not a file"
+    reason = str(error.strerror if isinstance(error, OSError) else error)
     return Unfit(reason, version_of(found), stat.S_ISREG(found.st_mode) and has_writer(path))

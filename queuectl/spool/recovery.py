@@ -185,7 +185,7 @@ def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
             if name_to_remove(place, other, dead=place.worker) == place:
                 return True
             continue
-        with contextlib.suppress(InvalidJob, OSError):
+        with contextlib.suppress(InvalidJob, FileNotFoundError):
             if _follows(spool.reader.read(other.path)[0], job, place, log_name):
                 return True
     return False
