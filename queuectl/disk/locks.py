@@ -8,7 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from queuectl.disk.durable import create, discard
+from queuectl.disk.durable import create, discard, rename
 
 
 def make_locked(path: str, staged: str, mode: int) -> int:
@@ -20,7 +20,7 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(staged, path)
+        rename(staged, path)
     except BaseException:
         os.close(fd)
         discard(staged)
