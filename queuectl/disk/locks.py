@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from queuectl import clock, slot_lock
-from queuectl.disk.durable import create, discard
+from queuectl.disk.durable import create, discard, rename
 from queuectl.errors import QueuectlError
 
 LONGEST_WAIT = 30.0
@@ -29,7 +29,7 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(staged, path)
+        rename(staged, path)
     except BaseException:
         os.close(fd)
         discard(staged)
