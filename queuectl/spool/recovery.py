@@ -139,8 +139,7 @@ def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
         found = os.stat(path)
     except FileNotFoundError:
         return True  # the run file is made before the command is started
-    here = (host.hostname(), host.boot_id())
-    if run and (run.host, run.boot_id) == here:
+    if run and run.place == host.here():
         led = run.pid is not None and survivors.leads(run.pid, found.st_mtime)
         marks = survivors.Marks(
             cookie(place.worker, place.id, run),

@@ -124,6 +124,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         slot=order.slot,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        pid_namespace=host.pid_namespace(),
         pid=None,
         started_at=entry.started_at or "",
     )

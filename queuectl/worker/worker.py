@@ -268,6 +268,7 @@ def _new_worker_info(name: str, slots: int) -> WorkerInfo:
         name=name,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        pid_namespace=host.pid_namespace(),
         pid=os.getpid(),
         slots=slots,
         started_at=clock.format_timestamp(clock.now()),

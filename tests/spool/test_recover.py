@@ -51,13 +51,19 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        claim: Claim, *, on: str | None = None, marked: bool = True, locked: bool = True
+        claim: Claim,
+        *,
+        on: str | None = None,
+        namespace: str | None = None,
+        marked: bool = True,
+        locked: bool = True,
     ) -> subprocess.Popen[bytes]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
             host=on or host.hostname(),
             boot_id=host.boot_id(),
+            pid_namespace=host.pid_namespace() if namespace is None else namespace,
             pid=None,
             started_at="2026-11-24T08:00:00Z",
         )
@@ -227,10 +233,17 @@ def test_what_the_dead_left_running_is_ended_first(
     assert queue.get("a").job.last_attempt.outcome == "lost"
 
 
-def test_what_runs_on_another_host_is_waited_for(
-    queue: Queue, spool: Spool, orphan: Callable[..., Claim], leftover: Callable[..., Any]
+@pytest.mark.parametrize(
+    "place", [{"on": "elsewhere"}, {"namespace": "pid:[1]"}, {"namespace": ""}], ids=str
+)
+def test_what_runs_on_another_host_or_in_another_pid_namespace_is_waited_for(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    place: dict[str, str],
 ) -> None:
-    command = leftover(orphan(), on="elsewhere")
+    command = leftover(orphan(), **place)
     assert _recover(spool) == []
     assert command.poll() is None
     assert queue.get("a").state == "processing"
