@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
-from queuectl.record.encoding import encode
-from queuectl.record.running import Run, cookie
+from queuectl.record.running import Run, content, cookie
 from queuectl.spool.claims import Moved
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
@@ -69,7 +69,7 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         )
         path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
         fd = os.open(path, os.O_RDWR | os.O_CREAT)
-        os.write(fd, encode(info))
+        os.write(fd, content(info))
         fcntl.flock(fd, fcntl.LOCK_EX)
         mark = {survivors.RUN_VARIABLE: cookie(claim.worker, claim.id, info)} if marked else {}
         command = subprocess.Popen(
@@ -78,6 +78,7 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             pass_fds=(fd,) if locked else (),
             start_new_session=True,
         )
+        os.pwrite(fd, content(replace(info, pid=command.pid)), 0)
         os.close(fd)
         started.append(command)
         return command
