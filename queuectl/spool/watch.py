@@ -107,10 +107,9 @@ class Watch:
                 os.write(self._writer, b"!")
 
     def follow(self, worker: WorkerInfo) -> None:
-        """End a wait as soon as this worker's process ends, if it runs on this host."""
+        """End a wait as soon as this worker's process ends, if its pid means that process here."""
         known = worker.name in self._workers or worker.pid == os.getpid()
-        here = (worker.host, worker.boot_id) == (host.hostname(), host.boot_id())
-        if known or not here or not hasattr(os, "pidfd_open"):
+        if known or worker.place != host.here() or not hasattr(os, "pidfd_open"):
             return
         with contextlib.suppress(OSError):
             self._workers[worker.name] = os.pidfd_open(worker.pid)

@@ -24,6 +24,7 @@ from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
 from queuectl.worker.hook_run import run_hook
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +148,12 @@ class Hooks:
         me = threading.get_ident()
         while not self._pauses.given_up.is_set():
             try:
-                run_hook(self._spool, self.worker, name, switch)
+                run_hook(self._spool, self.worker, name, switch, self._pauses.given_up)
             except (OSError, QueuectlError) as error:
                 self._pauses.pause(me, f"hook {name} cannot be run: {error}")
+            except NotEnded as error:
+                log.error("hook %s is left to the next worker: %s", name, error)
+                return
             except Exception:  # a bug: the other hooks run all the same
                 log.exception("hook %s is left to the next worker", name)
                 return

@@ -40,6 +40,7 @@ from queuectl.worker.hooks import Hooks
 from queuectl.worker.in_hand import InHand
 from queuectl.worker.intake import Intake
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class Slot:
                 return None
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
-            except attempt.NotEnded as error:
+            except NotEnded as error:
                 log.error("job %s is left to recovery: %s", claim.id, error)
                 self._shared.tally.unsettled += 1
                 return None

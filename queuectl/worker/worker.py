@@ -17,7 +17,7 @@ from queuectl import clock, host
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
-from queuectl.spool.holder import Holder
+from queuectl.spool.holder import Holder, reserve
 from queuectl.spool.places import WAITING
 from queuectl.spool.spool import Spool
 from queuectl.spool.watch import Watch
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One `worker start`."""
+    """One `worker start`. Raises QueuectlError if the limit on open files is too low, OSError."""
 
     def __init__(
         self,
@@ -47,7 +47,9 @@ class Worker:
     ) -> None:
         self.spool = spool
         self.drain = drain
-        self.info = _new_worker_info(slots)
+        make_room(slots)
+        self._reserved = reserve(spool)
+        self.info = _new_worker_info(self._reserved.name, slots)
         paths = spool.layout
         self._watch = Watch(
             [*(paths.states[state] for state in WAITING), paths.workers],
@@ -85,13 +87,11 @@ class Worker:
         """Work until told to stop, or with `drain` until nothing is left to do.
 
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
-        the spool is gone, OSError if the worker cannot make its files, QueuectlError if the limit
-        on open files is too low.
+        the spool is gone, OSError if the worker cannot make its files.
         """
-        make_room(self.info.slots)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited from an odd parent:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no exit status could be known
-        with self._signals.caught(), Holder(self.spool, self.info) as self._holder:
+        with self._signals.caught(), Holder(self.spool, self.info, self._reserved) as self._holder:
             self._watch.arm()
             threads = self._slots.threads(may_start=self._housekeeper.scanned)
             keeper = threading.Thread(target=self._keep_house, name="housekeeper")
@@ -263,11 +263,12 @@ class Worker:
         self.stop()
 
 
-def _new_worker_info(slots: int) -> WorkerInfo:
+def _new_worker_info(name: str, slots: int) -> WorkerInfo:
     return WorkerInfo(
-        name=layout.new_worker(host.hostname(), os.getpid()),
+        name=name,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        pid_namespace=host.pid_namespace(),
         pid=os.getpid(),
         slots=slots,
         started_at=clock.format_timestamp(clock.now()),
