@@ -9,7 +9,6 @@ all descriptors drops the second mark, and `env -i` removes the first; hardly an
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -17,12 +16,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from queuectl import trouble
 from queuectl.clock import monotonic, now
 
 RUN_VARIABLE = "QUEUECTL_RUN"
-
-_OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors that tell nothing of the process that was looked at."""
 
 
 class Marks(Struct, frozen=True):
@@ -144,7 +141,7 @@ def _if_readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _OUR_TROUBLE:
+        if trouble.owner(error) == "process":  # it tells nothing of the one that was looked at
             raise
 
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, host, slot_lock
+from queuectl import clock, host, slot_lock, trouble
 from queuectl.disk.durable import create, write_all
 from queuectl.disk.locks import is_locked, make_locked
 from queuectl.disk.reading import kind
@@ -43,9 +43,6 @@ LOCK_FD = 64
 
 _NAME_IS_TAKEN = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """Errors at opening a log that mean: its name is taken by something that is not its log."""
-_OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
-
 
 _FIRST_TRY, _LONGEST_TRY = 0.01, 1.0
 """Seconds between two tries to end what is left of a command: they double."""
@@ -134,7 +131,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         try:
             command = _start(order, mark, run_file, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+            if trouble.owner(error) == "process":
                 raise
             return _not_started(entry, order.claim.job, error, output)
         with contextlib.suppress(OSError):  # the other marks do without the pid
@@ -182,7 +179,7 @@ def _is_held(run_file: str) -> bool:
     try:
         return is_locked(run_file)
     except OSError as error:
-        return error.errno in _OUR_TROUBLE
+        return trouble.owner(error) == "process"
 
 
 def _close(fd: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import time
 
 import msgspec
 
+from queuectl import trouble
 from queuectl.disk.durable import create, discard
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 SHOWN_BYTES = 300
 """How much of the output of a failed hook is logged: its last bytes."""
-_FAULT_OF_THE_HOOK = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
-"""A hook that cannot be started for one of these reasons could not be started later either.
-Every other error is the worker's or the machine's, and the start is tried again."""
 
 
 def run_hook(spool: Spool, worker: str, name: str, switch: StopSwitch) -> None:
@@ -70,8 +67,8 @@ def _run_command(
         try:
             hook = _start(command, told, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno not in _FAULT_OF_THE_HOOK:
-                raise
+            if isinstance(error, OSError) and trouble.owner(error) != "file":
+                raise  # the machine's: the hook can be started later
             return f"cannot be started: {error}"
         cookie = told[survivors.RUN_VARIABLE]
         marks = survivors.Marks(cookie, (found.st_dev, found.st_ino), group=hook.pid)
