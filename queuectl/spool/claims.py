@@ -175,12 +175,16 @@ class Claims:
 
         Raises ClaimLost, NotDurable, OSError; while the claim exists, it may be tried again.
         """
-        if not exists(claim.path):
-            raise ClaimLost(f"{claim.path} is gone: job {claim.id} was moved or recovered")
-        # The commit point: from here on the outcome is on record, and recovery only moves the
-        # job on.
-        self._disk.overwrite(claim.path, record.encode(), staged=self._layout.staged())
-        return self.move_on(claim.path, target, claim.id)
+        try:
+            # The commit point: from here on the outcome is on record, and recovery only moves the
+            # job on.
+            self._disk.renew(claim.path, record.encode(), staged=self._layout.staged())
+            return self.move_on(claim.path, target, claim.id)
+        except FileNotFoundError:
+            if exists(claim.path):  # a directory is missing
+                raise
+            reason = f"{claim.path} is gone: job {claim.id} was moved or recovered"
+            raise ClaimLost(reason) from None
 
     def move_on(self, path: str, state: State, wanted: str) -> Moved:
         """Move a file to a state under the id `wanted`, or the next free one; never over a job."""

@@ -17,14 +17,14 @@ import msgspec
 
 from queuectl import clock, host
 from queuectl.disk.locks import try_lock
-from queuectl.disk.reading import exists, same_file
+from queuectl.disk.reading import same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
-from queuectl.spool import hook_markers, hook_recovery, layout
+from queuectl.spool import cancels, hook_markers, hook_recovery, layout
 from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import dead_holders, remove_holder
 from queuectl.spool.hook_recovery import Heir
@@ -81,7 +81,8 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        target = retry.resume(job, place.attempt, spool.settings.last_good.retry_policy)
+        policy = spool.settings.last_good.retry_policy
+        target = retry.resume(job, place.attempt, place.worker, policy)
         hook_recovery.ensure(spool, claim, target)
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
@@ -95,10 +96,9 @@ def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -
     """Enter an attempt whose outcome is unknown, and move its job on; return the job's id."""
     run = spool.reader.read_run(place)
     now = clock.now()
-    cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
     entry = Attempt(
         attempt=place.attempt,
-        outcome="cancelled" if exists(cancel) else "lost",
+        outcome="cancelled" if cancels.is_requested(spool.layout, place) else "lost",
         error="its worker died before the outcome was on disk",
         worker=place.worker,
         host=run.host if run else None,

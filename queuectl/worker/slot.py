@@ -30,6 +30,7 @@ from queuectl.errors import (
 from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, State
+from queuectl.spool import cancels
 from queuectl.spool.claims import Moved
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.spool import Spool
@@ -295,8 +296,7 @@ class Slot:
 
     def is_cancelled(self, claim: Claim) -> bool:
         """Whether somebody has asked for the end of a claimed job."""
-        path = self._spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
-        return os.path.lexists(path)  # where that cannot be known, the next round looks again
+        return cancels.is_requested(self._spool.layout, claim)
 
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):

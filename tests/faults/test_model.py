@@ -25,7 +25,7 @@ from queuectl.record import retry
 from queuectl.record.job import FIELDS, Job, State, decode
 from queuectl.spool import integrity, recovery
 from queuectl.spool.holder import Holder
-from queuectl.spool.places import Ready, Unfit
+from queuectl.spool.places import ClaimedPlace, Ready, Unfit
 from queuectl.spool.recovery import recover
 from queuectl.spool.reject import reject
 
@@ -214,6 +214,18 @@ class SpoolMachine(ModelledSpool):
         thing, claim = self.end_claim(pick)
         self.spool.claims.release(claim)
         self.model.pass_on(thing, thing.origin)
+
+    @precondition(lambda self: self.claims)
+    @step(pick=picks)
+    def put_back_what_could_not_be_started(self, pick: int) -> None:
+        """As a worker does with a claim that it could neither start nor put back at first."""
+        thing, claim = self.end_claim(pick)
+        job, _ = self.spool.reader.read(claim.path)
+        state = retry.resume(job, claim.attempt, claim.worker, self.model.policy)
+        place = ClaimedPlace("processing", claim.id, claim.path, claim.worker, claim.attempt)
+        self.spool.claims.put_back(place, state)
+        assert state in ("pending", "failed")
+        self.model.pass_on(thing, "failed" if thing.attempts else "pending")
 
     # -- death and recovery ----------------------------------------------------------------
 

@@ -198,8 +198,7 @@ class Model:
             return {self.conclude(thing, "cancelled" if thing.cancel_asked else "lost")}
         then = retry.state_after(self.decide(thing))
         if thing.held and thing.origin == "pending":
-            # It was to be run, so it is; unless it was cancelled before, and `cancel` died on it.
-            return {"pending", then} if thing.outcomes[-1:] == ["cancelled"] else {"pending"}
+            return {"pending"}
         return {thing.origin, then} if thing.held else {then}
 
     def remove(self, thing: Thing) -> None:
