@@ -13,7 +13,6 @@ answer any more. So descriptors are read as links (readlink), never followed (st
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import time
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from queuectl import trouble
 from queuectl.clock import monotonic
 from queuectl.disk.locks import is_locked
 
@@ -30,8 +30,6 @@ PATIENCE = 5.0
 """Seconds after SIGKILL after which a process that runs on is one that cannot be ended: it is in
 uninterruptible sleep, or another user's, or it cannot be seen from here."""
 
-_OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors that tell nothing of the process that was looked at."""
 _AT_ONCE, _SOON, _LATER = 0.01, 0.05, 0.5
 """Seconds between two looks: in the first moments, until PATIENCE is over, and then."""
 _READ_BYTES = 1 << 17
@@ -179,7 +177,7 @@ def _if_readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _OUR_TROUBLE:
+        if trouble.owner(error) == "process":  # it tells nothing of the one that was looked at
             raise
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, host
+from queuectl import clock, host, trouble
 from queuectl.disk.durable import create, write_all
 from queuectl.disk.locks import make_locked
 from queuectl.disk.reading import exists, kind
@@ -44,8 +44,6 @@ LOCK_FD = 64
 
 _NAME_IS_TAKEN = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """Errors at opening a log that mean: its name is taken by something that is not its log."""
-_OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
 
 
 class _Order(Struct, frozen=True):
@@ -134,7 +132,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         try:
             command = _start(order, mark, run_file, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+            if trouble.owner(error) == "process":
                 raise
             return _not_started(entry, order.claim.job, error, output)
         with contextlib.suppress(OSError):  # the other marks do without the pid

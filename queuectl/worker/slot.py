@@ -101,9 +101,12 @@ class Slot:
         self._backlog, self._unready = shared.intake.backlog, shared.intake.unready
         self._pauses = shared.pauses
 
+    def open(self) -> None:
+        """Get ready to run. Raises OSError."""
+        self._switch = StopSwitch()
+
     def run(self, may_start: threading.Event) -> None:
         """Work until the backlog is closed; wait a while for `may_start` before the first job."""
-        self._switch = StopSwitch()
         try:
             may_start.wait(SCAN_PATIENCE)
             settled: Settled | None = None
