@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
@@ -73,6 +75,14 @@ COMMANDS = {
 """Where each command, or group of commands, is defined: module:name."""
 
 
+class EndedBy(Exception):
+    """A signal ends the command: after all is cleaned up, the process must die by it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class LazyGroup(TyperGroup):
     """A group that imports a command, and makes its parser, only when the command is used.
 
@@ -82,6 +92,15 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # for "did you mean"
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # a private type
+        """Run the command. The base class would make plain exit codes of these two."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `queuectl list | head`: nobody reads the rest
+            raise EndedBy(signal.SIGPIPE) from None
+        except KeyboardInterrupt:
+            raise EndedBy(signal.SIGINT) from None
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
         """Return the names of the commands, in the order of the help."""
@@ -155,7 +174,18 @@ def open_queue(context: typer.Context, spool: str | None, *, create: bool = Fals
 
 def spool_path(context: typer.Context, spool: str | None) -> str:
     """Return the path of `--spool`, given before or after the command, or the default path."""
-    return spool or context.find_root().params.get("spool") or default_path()
+    return absolute(spool or context.find_root().params.get("spool") or default_path())
+
+
+def absolute(path: str) -> str:
+    """Make a path absolute. Raises InvalidInput where the current directory has been removed."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"{path!r} is relative, and the current directory has been removed: "
+            "give an absolute path"
+        ) from None
 
 
 def duration(text: str | None) -> float | None:

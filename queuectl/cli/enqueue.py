@@ -111,7 +111,7 @@ def enqueue(
         "priority": priority,
         "max_retries": max_retries,
         "timeout": app.duration(timeout),
-        "cwd": None if cwd is None else os.path.abspath(cwd),
+        "cwd": None if cwd is None else app.absolute(cwd),
         "env": _environment(env or []),
         "run_at": _start(delay, run_at),
     }
@@ -145,7 +145,7 @@ def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) 
     if program is not None:
         if words or not program:
             raise InvalidInput("write a program and its arguments after --, and nothing before it")
-        return build({"command": program, "cwd": os.getcwd(), **given})
+        return _command(program, given)
     if not words:
         raise InvalidInput("nothing to enqueue: give a command, JSON, or - for stdin")
     if words == ["-"]:
@@ -158,7 +158,7 @@ def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) 
             "or write -- before a program and its arguments"
         )
     if not words[0].lstrip().startswith("{"):
-        return build({"command": words[0], "cwd": os.getcwd(), **given})
+        return _command(words[0], given)
     try:
         record = _with(decode(words[0].encode(errors="surrogateescape")), given)
     except NotJson as error:
@@ -168,6 +168,18 @@ def _record(words: list[str], program: list[str] | None, given: dict[str, Any]) 
         ) from None
     _warn_of_typos(record)
     return record
+
+
+def _command(command: str | list[str], given: dict[str, Any]) -> Job:
+    """Return the job of a command that is typed; it runs where the caller is."""
+    if "cwd" not in given:
+        try:
+            given = {**given, "cwd": os.getcwd()}
+        except FileNotFoundError:
+            raise InvalidInput(
+                "the current directory has been removed: say with --cwd where the job is to run"
+            ) from None
+    return build({"command": command, **given})
 
 
 def _warn_of_typos(job: Job) -> None:

@@ -65,7 +65,7 @@ def top(
             "top needs a terminal that can move its cursor, but TERM says that this one cannot"
         )
     if ended_by := _show(queue):
-        raise typer.Exit(128 + ended_by)
+        raise shared.EndedBy(ended_by)
 
 
 def _show(queue: Queue) -> int | None:
