@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import builtins
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -73,6 +75,13 @@ class Queue:
     def path(self) -> str:
         """The spool's directory."""
         return self.spool.layout.root
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether every user of this machine can read the jobs and their output."""
+        return self.spool.dir_mode & 0o005 == 0o005 and all(
+            os.stat(above).st_mode & stat.S_IXOTH for above in Path(self.path).parents
+        )
 
     # -- enqueue ---------------------------------------------------------------------------
 

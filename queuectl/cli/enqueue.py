@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from typing import Annotated, Any
@@ -43,7 +44,8 @@ IdOption = Annotated[
     str | None, typer.Option(help="Id of the job; an id that is in use is refused.")
 ]
 PriorityOption = Annotated[
-    int | None, typer.Option(help="Priority; jobs with a higher priority run first.")
+    int | None,
+    typer.Option("--priority", "-p", help="Priority; jobs with a higher priority run first."),
 ]
 DelayOption = Annotated[
     str | None,
@@ -74,7 +76,12 @@ CwdOption = Annotated[
 ]
 EnvOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="Environment variable for the command."),
+    typer.Option(
+        "--env",
+        "-e",
+        metavar="KEY[=VALUE]",
+        help="Environment variable for the command; without a value, the one it has here.",
+    ),
 ]
 
 
@@ -119,6 +126,9 @@ def enqueue(
     words, program = job or [], context.meta.get("program")
     record = _record(words, program, given)
     queue = app.open_queue(context, spool, create=True)
+    if queue.is_open_to_all and (env or (record and record.env)):
+        root = printable(shlex.quote(queue.path))
+        note(f"all users of this machine can read the job's environment: `chmod 700 {root}`")
     if record is None:
         ids = _enqueue_stdin(queue, given)
         render.show({"ids": ids}, as_json, lambda _: sys.stdout.writelines(f"{i}\n" for i in ids))
@@ -202,10 +212,15 @@ def _with(job: Job, given: dict[str, Any]) -> Job:
 
 
 def _environment(pairs: list[str]) -> dict[str, str] | None:
+    found = {}
     for pair in pairs:
-        if "=" not in pair:
-            raise InvalidInput(f"--env must be KEY=VALUE, not {pair!r}")
-    return dict(pair.split("=", 1) for pair in pairs) if pairs else None
+        key, given, value = pair.partition("=")
+        if not given and key not in os.environ:
+            raise InvalidInput(
+                f"--env {pair}: no variable {pair!r} is set here; write {pair}=VALUE to set one"
+            )
+        found[key] = value if given else os.environ[key]
+    return found or None
 
 
 def _enqueue_stdin(queue: Queue, given: dict[str, Any]) -> list[str]:
