@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.queue import Queue, default_path
-from queuectl.record.job import STATES, State
+from queuectl.record.job import STATES
 from queuectl.version import __version__
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -191,16 +191,6 @@ def absolute(path: str) -> str:
 def duration(text: str | None) -> float | None:
     """Parse a duration such as 90, 10m, 1h30m or 7d into seconds."""
     return None if text is None else parse_duration(text)
-
-
-def state_named(text: str | None) -> State | None:
-    """Parse a state; `done`, the name of its directory, means completed. Raises InvalidInput."""
-    if text is None:
-        return None
-    for state in STATES:
-        if text == state or (text == "done" and state == "completed"):
-            return state
-    raise InvalidInput(f"unknown state {text!r}; choose from {', '.join(STATES)}")
 
 
 def complete_state() -> list[str]:

@@ -64,7 +64,9 @@ def retry(
       queuectl dlq retry job1
       queuectl dlq retry --all
     """
-    if bool(job_ids) == all_:
+    if job_ids and all_:
+        raise InvalidInput("--all is for every dead job: leave out the ids, or leave out --all")
+    if not job_ids and not all_:
         raise InvalidInput("name the jobs to retry, or use --all")
     queue = shared.open_queue(context, spool)
     if all_:
@@ -73,6 +75,8 @@ def retry(
             if status.problem is not None:
                 note(printable(f"{status.id} is skipped: {status.problem}"))
         job_ids = [status.id for status in dead if status.problem is None]
+        if not dead:
+            note("no dead jobs")
     change_each(job_ids or [], queue.retry, as_json, lambda _, job_id: f"{job_id} pending")
 
 
@@ -90,4 +94,4 @@ def purge(
       queuectl dlq purge
       queuectl dlq purge --older-than 30d
     """
-    remove(shared.open_queue(context, spool), "dead", older_than, as_json)
+    remove(shared.open_queue(context, spool), ["dead"], older_than, as_json)

@@ -591,10 +591,13 @@ class TestRefusals:
         settings()
         assert "terminal" in queuectl.error("top")
 
-    def test_on_a_terminal_without_a_cursor(self, screen: Screen, settings: Configure) -> None:
+    @pytest.mark.parametrize("name", ["dumb", ""])
+    def test_on_a_terminal_without_a_cursor(
+        self, screen: Screen, settings: Configure, name: str
+    ) -> None:
         settings()
         screen.open()
-        screen.run("TERM=dumb queuectl top; echo left with $?")
+        screen.run(f"TERM={name} queuectl top; echo left with $?")
         assert "TERM" in screen.shows("queuectl: error: ", "left with 2")
 
     def test_where_there_is_no_spool(self, queuectl: Queuectl, spool: Spool) -> None:
