@@ -28,7 +28,7 @@ from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
 from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
-from queuectl.spool.purge import purge_older
+from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
@@ -58,6 +58,11 @@ def default_path() -> str:
         return path
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(home, "queuectl")
+
+
+def is_spool(path: str | os.PathLike[str]) -> bool:
+    """Whether a directory is a spool."""
+    return any(map(os.path.exists, layout.Layout(os.fspath(path)).marks))
 
 
 class Queue:
@@ -337,6 +342,19 @@ class Queue:
         from queuectl.spool.by_hand import retry
 
         return retry(self.spool, self._find(id, exact))
+
+    def remove(self, id: str, *, exact: bool = False) -> str:
+        """Remove a completed or dead job for good, with its logs; return its id.
+
+        Raises NoSuchJob, AmbiguousId, and WrongState if the job has not ended.
+        """
+        place = self._find(id, exact)
+        if place.state not in FINISHED:
+            raise WrongState(f"job {place.id} is {place.state}: cancel it first")
+        if not purge(self.spool, [place]):
+            raise WrongState(f"job {place.id} has just moved: look again")
+        self.spool.disk.commit(self.spool.layout.states[place.state])
+        return place.id
 
     def purge(
         self,

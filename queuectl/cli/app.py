@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import typer.main
-from typer.core import TyperGroup
 
+from queuectl.cli.printing import note
+from queuectl.cli.words import Group
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.queue import Queue, default_path
+from queuectl.queue import Queue, default_path, is_spool
 from queuectl.record.job import STATES
 from queuectl.version import __version__
+from queuectl.view.text import printable
+
+T = TypeVar("T")
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -63,9 +67,11 @@ COMMANDS = {
     "logs": "logs:logs",
     "cancel": "cancel:cancel",
     "wait": "wait:wait",
+    "remove": "remove:remove",
     "dlq": "dlq:app",
     "config": "config:app",
     "purge": "purge:purge",
+    "init": "init:init",
     "check": "check:check",
     "health": "health:health",
     "metrics": "metrics:metrics",
@@ -73,6 +79,8 @@ COMMANDS = {
     "web": "web:web",
 }
 """Where each command, or group of commands, is defined: module:name."""
+UNLISTED = {"retry": "dlq:retry"}
+"""Commands of groups that people try without the group's name."""
 
 
 class EndedBy(Exception):
@@ -83,7 +91,7 @@ class EndedBy(Exception):
         self.number = number
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """A group that imports a command, and makes its parser, only when the command is used.
 
     Making all of them would cost 20 ms at every start, a third of what importing typer costs.
@@ -106,15 +114,15 @@ class LazyGroup(TyperGroup):
         """Return the names of the commands, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
-        """Return a command, or None if no command has that name."""
-        if cmd_name not in COMMANDS:
+    def own_command(self, ctx: typer.Context, name: str) -> Any:  # noqa: ARG002 - the base's parameter
+        """Return the command of exactly this name, or None."""
+        if name not in COMMANDS and name not in UNLISTED:
             return None
-        module, name = COMMANDS[cmd_name].split(":")
-        found = getattr(import_module(f"queuectl.cli.{module}"), name)
+        module, function = (UNLISTED.get(name) or COMMANDS[name]).split(":")
+        found = getattr(import_module(f"queuectl.cli.{module}"), function)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
-            alone.command(cmd_name, cls=getattr(found, "parser", None))(found)
+            alone.command(name, cls=getattr(found, "parser", None))(found)
             found = alone
         return typer.main.get_command(found)
 
@@ -131,6 +139,7 @@ app = typer.Typer(
 def group(help: str) -> typer.Typer:  # noqa: A002 - typer's word
     """Make a group of commands."""
     return typer.Typer(
+        cls=Group,
         help=help,
         no_args_is_help=True,
         add_completion=False,
@@ -170,6 +179,23 @@ def root(
 def open_queue(context: typer.Context, spool: str | None, *, create: bool = False) -> Queue:
     """Open the queue of `--spool`, given before or after the command. Raises SpoolUnusable."""
     return Queue(spool_path(context, spool), create=create)
+
+
+def look(
+    context: typer.Context,
+    spool: str | None,
+    read: Callable[[Queue], T],
+    nothing: Callable[[str], T],
+) -> T:
+    """Read from the queue; where there is no spool yet, return what an empty one has.
+
+    `nothing` makes that from the spool's path. Raises QueuectlError, OSError.
+    """
+    path = spool_path(context, spool)
+    if is_spool(path):
+        return read(Queue(path, create=False))
+    note(printable(f"there is no spool at {path} yet: `queuectl enqueue` makes one"))
+    return nothing(path)
 
 
 def spool_path(context: typer.Context, spool: str | None) -> str:

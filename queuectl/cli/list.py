@@ -44,7 +44,9 @@ def list_(
       queuectl list --limit 20 --json | jq -r '.[].id'
     """
     states = arguments.states(state or [])
-    found = app.open_queue(context, spool).list(states or None, limit=limit)
+    found = app.look(
+        context, spool, lambda queue: queue.list(states or None, limit=limit), lambda _: []
+    )
     if found or as_json:
         render.show(found, as_json, render.jobs)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.commands import Queuectl, Spool
+from helpers.commands import Queuectl, Spool, StartWorker
 
 
 class TestRetryAll:
@@ -125,3 +125,106 @@ class TestAProgramWithoutDashes:
     )
     def test_leads_to_the_dashes(self, queuectl: Queuectl, words: list[str], advice: str) -> None:
         assert advice in queuectl.error("enqueue", *words)
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("words", "same"),
+        [
+            (["ls"], ["list"]), (["dlq", "ls"], ["dlq", "list"]),
+            (["worker", "status"], ["worker", "list"]), (["config", "ls"], ["config", "list"]),
+            (["help"], ["--help"]), (["help", "list"], ["list", "--help"]),
+            (["help", "worker", "stop"], ["worker", "stop", "--help"]),
+            (["worker", "help"], ["worker", "--help"]),
+            (["config", "get", "max-retries"], ["config", "get", "max_retries"]),
+        ],
+        ids=lambda words: " ".join(words),
+    )  # fmt: skip
+    def test_that_people_try_lead_where_they_should(
+        self, queuectl: Queuectl, words: list[str], same: list[str]
+    ) -> None:
+        queuectl("init")
+        assert queuectl(*words) == queuectl(*same)
+
+    def test_that_change_something_do_so_too(self, queuectl: Queuectl, spool: Spool) -> None:
+        queuectl("add", "--id", "a", "true")
+        queuectl("cancel", "a")
+        assert queuectl("retry", "a").out == "a pending\n"
+        queuectl("cancel", "a")
+        assert queuectl("rm", "a").out == "a removed\n"
+        queuectl("config", "set", "max-retries", "7")
+        assert queuectl("config", "get", "max_retries").out == "7\n"
+        queuectl("config", "unset", "max-retries")
+        assert queuectl("config", "get", "max_retries").out == "3\n"
+
+    @pytest.mark.parametrize(
+        ("words", "hint"),
+        [
+            (["stop"], "`queuectl worker stop`"), (["statsu"], "`queuectl status`"),
+            (["worker", "strat"], "`queuectl worker start`"), (["tail"], "logs --follow"),
+            (["pause"], "`queuectl --help` lists"), (["pruge"], "`queuectl --help` lists"),
+            (["cancle"], "`queuectl --help` lists"), (["dlq", "prge"], "`queuectl dlq --help`"),
+        ],
+        ids=lambda words: " ".join(words),
+    )  # fmt: skip
+    def test_that_are_none_get_a_hint_that_destroys_nothing(
+        self, queuectl: Queuectl, words: list[str], hint: str
+    ) -> None:
+        message = queuectl.error(*words)
+        assert hint in message
+        assert not any(f"`queuectl {word}" in message for word in ("purge", "cancel", "remove"))
+
+
+class TestBeforeASpoolExists:
+    @pytest.mark.parametrize(
+        ("words", "shown"),
+        [
+            (["status", "--json"], '"pending": 0'),
+            (["list", "--json"], "[]"),
+            (["dlq", "list", "--json"], "[]"),
+            (["worker", "list", "--json"], "[]"),
+            (["config", "list"], "max_retries"),
+            (["config", "get", "max_retries"], "3"),
+        ],
+        ids=lambda words: " ".join(words),
+    )
+    def test_a_look_shows_an_empty_queue(
+        self, queuectl: Queuectl, spool: Spool, words: list[str], shown: str
+    ) -> None:
+        result = queuectl(*words)
+        assert shown in result.out
+        assert f"there is no spool at {spool.root} yet" in result.err
+        assert not spool.root.exists()
+
+    def test_init_makes_one(self, queuectl: Queuectl, spool: Spool) -> None:
+        for _ in range(2):
+            assert queuectl("init").out == f"{spool.root}\n"
+        assert (spool.root / "pending").is_dir()
+
+
+class TestRemove:
+    @pytest.fixture
+    def ended(self, queuectl: Queuectl, spool: Spool, worker: StartWorker) -> None:
+        queuectl("enqueue", "--id", "a-1", "echo out")
+        queuectl("enqueue", "--id", "waits", "--delay", "1h", "true")
+        worker("--drain").left()
+        assert spool.is_in("completed", "a-1")
+
+    def test_takes_a_job_and_its_logs_away(
+        self, ended: None, queuectl: Queuectl, spool: Spool
+    ) -> None:
+        assert queuectl.json("remove", "a-1") == [{"id": "a-1", "result": "a-1"}]
+        assert spool.find("a-1") is None
+        assert not list((spool.root / "logs").iterdir())
+
+    def test_leaves_jobs_that_have_not_ended(
+        self, ended: None, queuectl: Queuectl, spool: Spool
+    ) -> None:
+        assert "cancel it first" in queuectl("remove", "waits", code=1).err
+        assert spool.is_in("pending", "waits")
+
+    def test_takes_no_prefix_from_a_script(
+        self, ended: None, queuectl: Queuectl, spool: Spool
+    ) -> None:
+        queuectl("remove", "a", code=1)
+        assert spool.is_in("completed", "a-1")
