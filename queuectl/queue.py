@@ -331,7 +331,7 @@ class Queue:
         """
         from queuectl.spool.by_hand import cancel
 
-        return cancel(self.spool, self._find(id, exact).id)
+        return cancel(self.spool, self._find(id, exact))
 
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.

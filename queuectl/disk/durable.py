@@ -23,11 +23,13 @@ from collections.abc import Iterable, Sequence
 
 from queuectl import slot_lock
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
+from queuectl.disk.modes import set_new_mode
 from queuectl.disk.reading import same_file
 from queuectl.errors import NotDurable
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _WAIT_WRITE_WAIT = 7  # SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
 _NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: flushes the drive too
@@ -149,6 +151,33 @@ class Disk:
         self.write(staged, data)
         self.replace(staged, path)
 
+    def appear(self, path: str, data: bytes, *, staged: str) -> None:
+        """Make a file that is whole when it is first seen, or replace an older one.
+
+        A new file gets its name by a link, which a watch reports as a new file; a rename into a
+        directory of claims is not reported. A `commit` of the directory makes it durable.
+        """
+        self.write(staged, data)
+        try:
+            os.link(staged, path)
+        except OSError:  # there is one, or this file system has no links
+            self.replace(staged, path)
+        else:
+            discard(staged)
+
+    def renew(self, path: str, data: bytes, *, staged: str) -> None:
+        """Replace the content of a file as `overwrite` does, but never make the file again.
+
+        Raises FileNotFoundError if the file is gone, also if it was moved away while the new
+        bytes were forced to disk.
+        """
+        self.write(staged, data)
+        try:
+            _rename_over(staged, path)
+        except BaseException:
+            discard(staged)
+            raise
+
     def remove(self, path: str) -> None:
         """Remove a file, durably; a file that is missing already is not an error."""
         discard(path)
@@ -160,7 +189,7 @@ class Disk:
             os.mkdir(path, 0o700)
         except FileExistsError:
             return
-        os.chmod(path, mode)
+        set_new_mode(path, mode)
         self.commit(path, os.path.dirname(path) or ".")
 
     def commit(self, *directories: str) -> None:
@@ -238,13 +267,18 @@ def create(path: str, flags: int, mode: int) -> int:
     """Open a file; make it with exactly this mode if it is missing. Refuses symbolic links.
 
     The umask may have removed bits for group and others from the mode, so a mode that has such
-    bits is set again. The file of another user keeps its mode.
+    bits is set again; not of a file that has another user, or another name too.
     """
     fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    if mode & 0o077:
-        with contextlib.suppress(PermissionError):
+    if mode & 0o077 and (flags & os.O_EXCL or _is_ours_alone(fd)):
+        with contextlib.suppress(PermissionError):  # a file system without modes
             os.fchmod(fd, mode)
     return fd
+
+
+def _is_ours_alone(fd: int) -> bool:
+    found = os.fstat(fd)
+    return found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -364,13 +398,25 @@ def _rename(source: str, target: str) -> None:
         raise
 
 
-def _renamed_in_one_call(source: str, target: str) -> bool:
+def _rename_over(staged: str, target: str) -> None:
+    """Rename a written file over a file that must exist. Raises FileNotFoundError if it is gone.
+
+    renameat2(RENAME_EXCHANGE) needs both names; the older file is removed under its new one.
+    Where that call is missing, the look and the rename are two steps, a few microseconds apart.
+    """
+    if _renamed_in_one_call(staged, target, _RENAME_EXCHANGE):
+        with contextlib.suppress(OSError):  # a leftover of tmp/, which is swept
+            os.unlink(staged)
+        return
+    os.lstat(target)
+    _rename(staged, target)
+
+
+def _renamed_in_one_call(source: str, target: str, flag: int = _RENAME_NOREPLACE) -> bool:
     """Rename by renameat2(2); False if the kernel or the file system does not have it."""
     if _renameat2 is None:
         return False
-    done = _renameat2(
-        _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE
-    )
+    done = _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag)
     if done == 0:
         return True
     code = ctypes.get_errno()

@@ -114,13 +114,17 @@ def next_record(
     return job.with_attempt(entry, **changes), state_after(decision)
 
 
-def resume(job: Job, attempt: int, policy: RetryPolicy) -> State:
+def resume(job: Job, attempt: int, holder: str, policy: RetryPolicy) -> State:
     """Return the state that a claimed job of which nothing runs goes to.
 
-    `attempt` is the number it was claimed under: the attempt whose outcome is written but not
-    acted on, or 0 for a job from `pending/` that was claimed to be changed.
+    `attempt` is the number that `holder` claimed it under: of the attempt that the holder was to
+    run, or, of a job that it was to change, 0 for a job from `pending/` and else the number of an
+    attempt that was over. An earlier outcome says nothing about a job that was to run once more:
+    somebody may have put it back by hand.
     """
     last = job.last_attempt
-    if last is None or (attempt == 0 and last.outcome != "cancelled"):
+    if len(job.history) < attempt:  # it was not started
+        return "failed" if job.attempts else "pending"
+    if last is None or (attempt == 0 and last.worker != holder):  # it was not changed
         return "pending"
     return state_after(decide(last.outcome, job.attempts, job.max_retries, policy))

@@ -11,10 +11,15 @@ _LONGEST_PID = 7
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
+    """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known.
+
+    `inode` is that of the job's file: it tells which job runs if somebody moves and renames the
+    file meanwhile.
+    """
 
     attempt: int
     slot: int
+    inode: int = 0
     host: str
     boot_id: str
     pid: int | None

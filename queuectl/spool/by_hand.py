@@ -6,8 +6,6 @@ and a command never have the same job.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 
@@ -16,6 +14,7 @@ from queuectl.disk.durable import discard
 from queuectl.errors import InvalidJob, WrongState
 from queuectl.record import retry as retries
 from queuectl.record.job import Attempt, Job, State
+from queuectl.spool import cancels
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import FINISHED, Claim, ClaimedPlace, Place
 from queuectl.spool.spool import Spool
@@ -24,26 +23,26 @@ _MOST_LOOKS = 50
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def cancel(spool: Spool, job_id: str) -> State:
+def cancel(spool: Spool, place: Place) -> State:
     """Cancel a job: a waiting one is dead at once, the worker of a running one is asked to end it.
 
-    Returns "dead", or "processing" if a worker has been asked. Raises NoSuchJob, and WrongState if
-    the job has already ended.
+    `place` is where the job was just seen. Returns "dead", or "processing" if a worker has been
+    asked. Raises NoSuchJob, and WrongState if the job has already ended.
     """
-    for _ in range(_MOST_LOOKS):
-        place = spool.reader.find_exactly(job_id)
+    for look in range(_MOST_LOOKS):
+        if look:
+            place = spool.reader.find_exactly(place.id)
         if place.state in FINISHED:
             raise WrongState(f"job {place.id} is {place.state} already")
         if not isinstance(place, ClaimedPlace):
             if _change(spool, place, _cancelled):
                 return "dead"
         elif place.attempt > finished_attempts(spool, place):
-            with contextlib.suppress(FileNotFoundError):
-                _ask_to_cancel(spool, place)
+            if cancels.request(spool, place):
                 return "processing"
         else:  # a command holds it, or it is being moved on: that takes milliseconds
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-    raise WrongState(f"job {job_id!r} keeps moving: try again")
+    raise WrongState(f"job {place.id!r} keeps moving: try again")
 
 
 def retry(spool: Spool, place: Place) -> str:
@@ -100,11 +99,3 @@ def _cancelled(spool: Spool, claim: Claim) -> tuple[Job, State]:
 def _retried(_: Spool, claim: Claim) -> tuple[Job, State]:
     now = clock.format_timestamp(clock.now())
     return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
-
-
-def _ask_to_cancel(spool: Spool, place: ClaimedPlace) -> None:
-    path = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
-    with contextlib.suppress(FileExistsError):  # somebody has already asked
-        # Written in place, not renamed into it: its worker watches for files that are created.
-        spool.disk.write(path, b"")
-    spool.disk.commit(os.path.dirname(path))

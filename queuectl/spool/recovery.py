@@ -17,14 +17,14 @@ import msgspec
 
 from queuectl import clock, host
 from queuectl.disk.locks import try_lock
-from queuectl.disk.reading import exists, same_file
+from queuectl.disk.reading import same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import Attempt, Job
 from queuectl.record.running import cookie
-from queuectl.spool import hook_markers, hook_recovery, layout
+from queuectl.spool import cancels, hook_markers, hook_recovery, layout
 from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import dead_holders, remove_holder
 from queuectl.spool.hook_recovery import Heir
@@ -81,7 +81,8 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
     job = job.evolve(id=place.id)
     claim = Claim(place.worker, place.id, place.attempt, job, "processing", place.path)
     if len(job.history) >= place.attempt:
-        target = retry.resume(job, place.attempt, spool.settings.last_good.retry_policy)
+        policy = spool.settings.last_good.retry_policy
+        target = retry.resume(job, place.attempt, place.worker, policy)
         hook_recovery.ensure(spool, claim, target)
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
@@ -95,10 +96,9 @@ def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -
     """Enter an attempt whose outcome is unknown, and move its job on; return the job's id."""
     run = spool.reader.read_run(place)
     now = clock.now()
-    cancel = spool.layout.claim(place.worker, place.id, place.attempt, "cancel")
     entry = Attempt(
         attempt=place.attempt,
-        outcome="cancelled" if exists(cancel) else "lost",
+        outcome="cancelled" if cancels.is_requested(spool.layout, place) else "lost",
         error="its worker died before the outcome was on disk",
         worker=place.worker,
         host=run.host if run else None,
@@ -121,7 +121,11 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
     If the outcome is on record, only what the command left on purpose can be running.
     """
-    for place in spool.reader.places(run.id):
+    about = spool.reader.read_run(run)
+    places = [*spool.reader.places(run.id)]
+    if about and about.inode and spool.reader.is_running(run.path):  # perhaps under another name
+        places += _with_inode(spool, about.inode)
+    for place in places:
         with contextlib.suppress(InvalidJob, FileNotFoundError):
             if len(spool.reader.read(place.path)[0].history) < run.attempt:
                 return True
@@ -181,7 +185,7 @@ def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
             if name_to_remove(place, other, dead=place.worker) == place:
                 return True
             continue
-        with contextlib.suppress(InvalidJob, OSError):
+        with contextlib.suppress(InvalidJob, FileNotFoundError):
             if _follows(spool.reader.read(other.path)[0], job, place, log_name):
                 return True
     return False
@@ -213,11 +217,16 @@ def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
         job_id = numbered(place.id, number)
     seen = os.lstat(place.path)
     if seen.st_nlink > 1:  # dropped under another name than its id, or a hard link to another id
-        for state in UNCLAIMED:
-            with os.scandir(spool.layout.states[state]) as entries:
-                for entry in entries:
-                    if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
-                        yield Place(state, layout.stem(entry.name), entry.path)
+        yield from _with_inode(spool, seen.st_ino)
+
+
+def _with_inode(spool: Spool, inode: int) -> Iterator[Place]:
+    """List the unclaimed names of a file."""
+    for state in UNCLAIMED:
+        with os.scandir(spool.layout.states[state]) as entries:
+            for entry in entries:
+                if entry.inode() == inode and layout.is_job_name(entry.name):
+                    yield Place(state, layout.stem(entry.name), entry.path)
 
 
 def _follows(later: Job, job: Job, place: ClaimedPlace, log_name: str) -> bool:

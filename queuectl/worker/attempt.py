@@ -24,7 +24,8 @@ from msgspec.structs import replace
 from queuectl import clock, host, slot_lock
 from queuectl.disk.durable import create, write_all
 from queuectl.disk.locks import is_locked, make_locked
-from queuectl.disk.reading import kind
+from queuectl.disk.reading import exists, kind
+from queuectl.errors import ClaimLost
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
 from queuectl.process.waiting import StopSwitch, wait
@@ -88,7 +89,8 @@ def run(
     Whatever is wrong with the command is an outcome. There is none before the last process of a
     failed attempt has ended: where they cannot be ended, that is tried again until it succeeds or
     `leaving` is set, and then NotEnded is raised. Raises OSError only for an error that is not
-    the command's fault (the disk is full, no process can be made), and only before it has started.
+    the command's fault (the disk is full, no process can be made), and only before it has started;
+    raises ClaimLost if the job was moved away before it has started.
     """
     log_path = spool.layout.log(claim.id, claim.attempt)
     entry = Attempt(
@@ -124,6 +126,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         slot=order.slot,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        inode=order.claim.inode,
         pid=None,
         started_at=entry.started_at or "",
     )
@@ -131,6 +134,10 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
     run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
         write_all(run_file, content(info))
+        # From here on whoever claims the job's file sees that it runs. It must not have been
+        # moved away before.
+        if not exists(order.claim.path):
+            raise ClaimLost(f"{order.claim.path} is gone: job {order.claim.id} was moved")
         try:
             command = _start(order, mark, run_file, output)
         except (OSError, ValueError) as error:

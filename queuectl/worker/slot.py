@@ -23,13 +23,14 @@ from queuectl.errors import (
     ClaimLost,
     InvalidJob,
     NotDurable,
+    NotYet,
     QueuectlError,
     SpoolUnusable,
-    StillRuns,
 )
 from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, State
+from queuectl.spool import cancels
 from queuectl.spool.claims import Moved
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.spool import Spool
@@ -144,17 +145,19 @@ class Slot:
         """
         owed = settled.owed if settled else []
         try:
-            with self._shared.in_hand.claiming(seen.id):
-                claim = self._spool.claims.take(self._shared.worker, state, name, seen, owed)
+            in_hand = self._shared.in_hand
+            with in_hand.claiming():
+                worker = self._shared.worker
+                claim = self._spool.claims.take(worker, state, name, seen, owed, in_hand.has)
                 if claim and not claim.job.is_due(clock.now()):  # put off since it was read
                     self._spool.claims.release(claim)
                     return None
                 if claim:
-                    self._shared.in_hand.start(self.number, claim, self._switch)
+                    in_hand.start(self.number, claim, self._switch)
                 return claim
         except SpoolUnusable:
             raise
-        except StillRuns:
+        except NotYet:
             self._unready.add(state, name)
         except InvalidJob:
             self._shared.intake.look(state, name)
@@ -174,6 +177,10 @@ class Slot:
         try:
             try:
                 entry = self._run(claim)
+            except ClaimLost as error:
+                log.error("%s; it is not started", error)
+                self._clean_up(claim)
+                return None
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
             except attempt.NotEnded as error:
@@ -292,8 +299,7 @@ class Slot:
 
     def is_cancelled(self, claim: Claim) -> bool:
         """Whether somebody has asked for the end of a claimed job."""
-        path = self._spool.layout.claim(claim.worker, claim.id, claim.attempt, "cancel")
-        return os.path.lexists(path)  # where that cannot be known, the next round looks again
+        return cancels.is_requested(self._spool.layout, claim)
 
     def _clean_up(self, claim: Claim) -> None:
         for ending in ("run", "cancel"):

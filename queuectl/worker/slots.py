@@ -72,4 +72,5 @@ class Slots:
             with contextlib.suppress(OSError, QueuectlError):
                 job, _ = spool.reader.read(place.path)
                 policy = spool.settings.last_good.retry_policy
-                spool.claims.put_back(place, retry.resume(job, place.attempt, policy))
+                state = retry.resume(job, place.attempt, worker, policy)
+                spool.claims.put_back(place, state)

@@ -25,7 +25,7 @@ from queuectl.record import retry
 from queuectl.record.job import FIELDS, Job, State, decode
 from queuectl.spool import integrity, recovery
 from queuectl.spool.holder import Holder
-from queuectl.spool.places import Ready, Unfit
+from queuectl.spool.places import ClaimedPlace, Ready, Unfit
 from queuectl.spool.recovery import recover
 from queuectl.spool.reject import reject
 
@@ -177,7 +177,7 @@ class SpoolMachine(ModelledSpool):
             self._put_back(thing, sight)
             return
         claim = self.spool.claims.take(holder.name, state, path, sight)
-        if len(sight.job.history) != len(thing.outcomes):
+        if (sight.id, len(sight.job.history)) != (thing.wanted, len(thing.outcomes)):
             assert claim is None, "what was seen is not what stands there now"
             self._put_back(thing, sight)
             return
@@ -215,6 +215,18 @@ class SpoolMachine(ModelledSpool):
         self.spool.claims.release(claim)
         self.model.pass_on(thing, thing.origin)
 
+    @precondition(lambda self: self.claims)
+    @step(pick=picks)
+    def put_back_what_could_not_be_started(self, pick: int) -> None:
+        """As a worker does with a claim that it could neither start nor put back at first."""
+        thing, claim = self.end_claim(pick)
+        job, _ = self.spool.reader.read(claim.path)
+        state = retry.resume(job, claim.attempt, claim.worker, self.model.policy)
+        place = ClaimedPlace("processing", claim.id, claim.path, claim.worker, claim.attempt)
+        self.spool.claims.put_back(place, state)
+        assert state in ("pending", "failed")
+        self.model.pass_on(thing, "failed" if thing.attempts else "pending")
+
     # -- death and recovery ----------------------------------------------------------------
 
     @step(number=holders, outcome=st.none() | outcomes, leaves=st.booleans())
@@ -243,7 +255,7 @@ class SpoolMachine(ModelledSpool):
         ]
         claim = self.spool.claims.hold(holder.name, place)
         assert claim is not None
-        self.model.claim(thing, holder.name, thing.name, hold=True)
+        self.model.claim(thing, holder.name, thing.wanted, hold=True)
         if cancels and thing.origin != "dead":
             self.write_outcome(thing, claim, "cancelled")
         self.dies(holder)
@@ -287,7 +299,7 @@ class SpoolMachine(ModelledSpool):
             thing.cancel_asked = True
         else:
             assert self.queue.cancel(name) == "dead"
-            self.model.claim(thing, "cancel", thing.name, hold=True)
+            self.model.claim(thing, "cancel", thing.wanted, hold=True)
             self.model.pass_on(thing, self.model.conclude(thing, "cancelled"))
 
     @precondition(lambda self: self.model.things)

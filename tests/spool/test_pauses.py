@@ -69,7 +69,7 @@ def counted(queue: Queue, tmp_path: Path) -> Callable[[], int]:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Claims, "settle"), (Disk, "overwrite"), (Disk, "replace"), (Disk, "move"), (Disk, "write")],
+    [(Claims, "settle"), (Disk, "renew"), (Disk, "move"), (Disk, "write")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("error", [FULL, BROKEN], ids=["full", "not durable"])
@@ -85,9 +85,7 @@ def test_a_settle_that_fails_is_tried_again_without_another_run(
     def done(*args: Any) -> bool:
         return any("processing" in str(arg) or "Claim" in str(arg) for arg in args)
 
-    when = (
-        done if name in ("settle", "overwrite", "replace", "move") else lambda *_: bool(_ran(queue))
-    )
+    when = done if name in ("settle", "renew", "move") else lambda *_: bool(_ran(queue))
     refused = refuse(owner, name, error, times=3, when=when)
     drain(queue)
     assert len(refused) == 3
@@ -175,6 +173,28 @@ def test_a_job_that_can_be_neither_started_nor_put_back_runs_later(
     assert (queue.get("a").state, counted()) == ("completed", 1)
 
 
+@pytest.mark.parametrize("outcome", ["cancelled", "ok"])
+def test_a_job_that_was_put_back_by_hand_and_cannot_be_started_runs_later(
+    queue: Queue,
+    root: Path,
+    counted: Callable[[], int],
+    refuse: Callable[..., list[Any]],
+    drain: Callable[..., Any],
+    outcome: str,
+) -> None:
+    """What became of its earlier attempt says nothing about the one that is still to come."""
+    if outcome == "cancelled":
+        queue.cancel("a")
+        queue.retry("a")
+    else:
+        drain(queue, deadline=10)
+        (root / "done" / "a.json").rename(root / "pending" / "a.json")
+    refuse(attempt, "make_locked", FULL)
+    refuse(Claims, "release", FULL)
+    drain(queue, deadline=10)
+    assert (queue.get("a").state, counted()) == ("completed", 2 if outcome == "ok" else 1)
+
+
 def test_a_claim_that_can_be_neither_committed_nor_put_back_runs_later(
     queue: Queue,
     counted: Callable[[], int],
@@ -232,7 +252,7 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
         order.append("settled")
         return kept
 
-    refuse(Disk, "replace", FULL, times=3, when=lambda _, __, to: "processing" in to)
+    refuse(Disk, "renew", FULL, times=3)
     monkeypatch.setattr(Claims, "take", noted_claim)
     monkeypatch.setattr(Claims, "settle", noted_settle)
     for _ in range(3):

@@ -68,20 +68,23 @@ def test_settling_never_overwrites_another_job(
     assert theirs.read_text() == "theirs"
 
 
-@pytest.mark.parametrize("failing", ["write", "rename", "move"])
+@pytest.mark.parametrize(
+    ("where", "failing"), [(Disk, "write"), (durable, "_rename_over"), (Disk, "move")]
+)
 def test_settling_that_failed_can_be_tried_again(
     spool: Spool,
     claim: Claim,
     root: Path,
     stands: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
+    where: object,
     failing: str,
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os if failing == "rename" else Disk, failing, refuse)
+        patch.setattr(where, failing, refuse)
         with pytest.raises(OSError, match="full"):
             spool.claims.settle(claim, _over(claim), "completed")
     assert os.path.lexists(claim.path)
@@ -116,6 +119,30 @@ def test_a_claim_that_is_gone_is_lost_and_nothing_is_made_of_it(
     with pytest.raises(ClaimLost):
         spool.claims.settle(claim, _over(claim), "completed")
     assert stands() == ["dead/a.json"]
+
+
+@pytest.mark.parametrize("step", ["write", "renew"])
+def test_a_claim_that_is_moved_away_during_the_settle_is_lost(
+    spool: Spool,
+    claim: Claim,
+    root: Path,
+    stands: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    either_rename: str,
+    step: str,
+) -> None:
+    """While its new record is forced to disk, and once more between the outcome and the move."""
+    real = getattr(Disk, step)
+
+    def then_move(*given: object, **more: object) -> None:
+        real(*given, **more)
+        Path(claim.path).rename(root / "dead" / "a.json")
+
+    monkeypatch.setattr(Disk, step, then_move)
+    with pytest.raises(ClaimLost):
+        spool.claims.settle(claim, _over(claim), "completed")
+    assert stands() == ["dead/a.json"]
+    assert not [*(root / "tmp").iterdir()]
 
 
 def test_the_target_reaches_the_disk_before_the_source(

@@ -119,10 +119,30 @@ def test_a_retry_waits_from_now() -> None:
 @pytest.mark.parametrize("attempts", [0, 3, 9])
 def test_recovery_resumes_to_where_the_outcome_led(outcome: Outcome, attempts: int) -> None:
     before = _job(f'{{"command": "true", "attempts": {attempts}}}')
-    entry = Attempt(attempt=1, outcome=outcome)
+    entry = Attempt(attempt=1, outcome=outcome, worker="w")
     record, target = retry.next_record(before, entry, POLICY, now=NOW, draw=0)
-    assert retry.resume(record, 1, POLICY) == target
+    assert retry.resume(record, 1, "w", POLICY) == target
 
 
 def test_a_job_that_was_never_run_goes_back_to_pending() -> None:
-    assert retry.resume(_job(), 0, POLICY) == "pending"
+    assert retry.resume(_job(), 0, "w", POLICY) == "pending"
+
+
+@pytest.mark.parametrize("outcome", retry.Outcome.__args__)  # type: ignore[attr-defined] # a Literal
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_claim_that_was_not_started_waits_again_whatever_the_outcome_before(
+    outcome: Outcome, attempts: int
+) -> None:
+    """It may have been put back by hand, or by `dlq retry`."""
+    entry = Attempt(attempt=1, outcome=outcome, worker="w")
+    job = _job().with_attempt(entry, attempts=attempts)
+    assert retry.resume(job, 2, "w", POLICY) == ("failed" if attempts else "pending")
+
+
+@pytest.mark.parametrize(("holder", "target"), [("w", "dead"), ("v", "pending")])
+def test_a_pending_job_is_cancelled_only_by_the_holder_that_wrote_so(
+    holder: str, target: str
+) -> None:
+    """A job that was cancelled and then retried by hand has the outcome of an earlier cancel."""
+    entry = Attempt(attempt=1, outcome="cancelled", worker="w")
+    assert retry.resume(_job().with_attempt(entry), 0, holder, POLICY) == target

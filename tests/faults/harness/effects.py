@@ -222,9 +222,10 @@ class Effects:
         source, target = call.path(0), call.path(1)
         node = self._find(source)
         assert node is not None, source
+        node_over = self._find(target) if "RENAME_EXCHANGE" in call.words[-1] else None
         when = self._enter(f"rename {os.path.basename(source)} to", target, node)
         parent, name = self._parent(source)
-        parent.change(when, name, None)
+        parent.change(when, name, node_over)
 
     def _link(self, call: _Call) -> None:
         self._enter("link", call.path(1), self._find(call.path(0)))
