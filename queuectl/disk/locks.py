@@ -73,8 +73,8 @@ def locked(path: str, mode: int) -> Iterator[None]:
         while not _lock(fd):
             if clock.monotonic() >= deadline:
                 raise QueuectlError(
-                    f"{path} has been locked for {LONGEST_WAIT:g} s by {_holder(fd)}: nothing was "
-                    "changed; let that process end, or kill it, and try again"
+                    f"{path} has been locked for {LONGEST_WAIT:g} s by {_holder(fd)}: let that "
+                    "process end, or kill it, and try again"
                 )
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
