@@ -63,8 +63,16 @@ class ClaimLost(QueuectlError):
     """The claimed file is gone: someone moved it, or another process took this worker for dead."""
 
 
-class StillRuns(QueuectlError):
+class NotYet(QueuectlError):
+    """The job cannot be claimed just now."""
+
+
+class StillRuns(NotYet):
     """A command of the job still runs, although the job was moved back to where jobs wait."""
+
+
+class IdsBusy(NotYet):
+    """Another process is choosing an id, and this job needs one too."""
 
 
 class TimedOut(QueuectlError):

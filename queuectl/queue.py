@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import builtins
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl import clock
+from queuectl import arguments, clock
 from queuectl.disk.durable import create
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
@@ -26,7 +28,7 @@ from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
 from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
-from queuectl.spool.purge import purge_older
+from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
@@ -58,6 +60,11 @@ def default_path() -> str:
     return os.path.join(home, "queuectl")
 
 
+def is_spool(path: str | os.PathLike[str]) -> bool:
+    """Whether a directory is a spool."""
+    return any(map(os.path.exists, layout.Layout(os.fspath(path)).marks))
+
+
 class Queue:
     """A queue: one spool directory.
 
@@ -67,12 +74,19 @@ class Queue:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, create: bool = True) -> None:
-        self.spool: Spool = open_spool(os.fspath(path or default_path()), create=create)
+        self.spool: Spool = open_spool(os.fsdecode(path or default_path()), create=create)
 
     @property
     def path(self) -> str:
         """The spool's directory."""
         return self.spool.layout.root
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether every user of this machine can read the jobs and their output."""
+        return self.spool.dir_mode & 0o005 == 0o005 and all(
+            os.stat(above).st_mode & stat.S_IXOTH for above in Path(self.path).parents
+        )
 
     # -- enqueue ---------------------------------------------------------------------------
 
@@ -82,36 +96,37 @@ class Queue:
         *,
         id: str | None = None,
         priority: int | None = None,
-        delay: float | None = None,
+        delay: float | timedelta | None = None,
         run_at: datetime | str | None = None,
         max_retries: int | None = None,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
     ) -> str:
         """Enqueue one job and return its id; on return the job is on disk.
 
         A string as `command` is run by /bin/sh; a sequence is executed as it is. The job starts
-        `delay` seconds from now at the earliest, or at `run_at` (a datetime with its time zone, or
-        RFC 3339 text). `timeout` is in seconds; a relative `cwd` is made absolute. Other keywords
-        are kept in the record.
-        Raises InvalidJob, IdTaken, NotDurable, OSError.
+        `delay` from now at the earliest, or at `run_at` (a datetime with its time zone, or RFC 3339
+        text). `delay` and `timeout` are seconds or a timedelta; a relative `cwd` is made absolute.
+        `extra` has keys of your own, which are kept in the record.
+        Raises InvalidJob, InvalidInput, IdTaken, NotDurable, OSError.
         """
         if isinstance(run_at, datetime):
             run_at = clock.format_timestamp(run_at.timestamp())
         fields = {
-            **extra,
+            **arguments.extra(extra),
             "id": id,
-            "command": command if isinstance(command, str) else list(command),
+            "command": arguments.command(command),
             "priority": priority,
             "run_at": run_at,
             "max_retries": max_retries,
-            "timeout": timeout,
-            "cwd": None if cwd is None else os.path.abspath(cwd),
-            "env": None if env is None else dict(env),
+            "timeout": arguments.seconds("timeout", timeout),
+            "cwd": None if cwd is None else os.path.abspath(os.fsdecode(cwd)),
+            "env": arguments.variables(env),
         }
-        return self.submit(submission.job_from(fields, delay=delay, now=clock.now()))
+        seconds = arguments.seconds("delay", delay)
+        return self.submit(submission.job_from(fields, delay=seconds, now=clock.now()))
 
     def enqueue_many(
         self,
@@ -130,6 +145,7 @@ class Queue:
 
     def submit(self, job: Job) -> str:
         """Enqueue a job record, as read from JSON; return its id. See `enqueue`."""
+        job = arguments.one_job(job, Job, "job", "Job")
         record = submission.submitted(job, job.id or layout.new_id(), clock.now())
         return publish(self.spool, record, unique=job.id is not None)
 
@@ -140,7 +156,7 @@ class Queue:
         start = round(clock.now() * 1e6)
 
         def fresh() -> Iterator[tuple[Job, bool]]:
-            for number, job in enumerate(jobs):
+            for number, job in enumerate(arguments.jobs(jobs, Job, "Job")):
                 # A microsecond apart, so that "oldest first" is the order of the batch.
                 now = (start + number) / 1e6
                 record = submission.submitted(job, job.id or layout.new_id(), now)
@@ -151,7 +167,8 @@ class Queue:
         return publish_many(self.spool, fresh())
 
     def _built(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
-        for number, fields in enumerate(jobs, 1):
+        wanted = arguments.jobs(jobs, Mapping, "mapping of a job's fields")
+        for number, fields in enumerate(wanted, 1):
             try:
                 yield build(fields)
             except InvalidJob as error:
@@ -171,10 +188,17 @@ class Queue:
             place = self.spool.reader.find_exactly(place.id)
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
-    def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
-        """Return the jobs of one state or of all; within a state, the last changed job is first."""
+    def list(
+        self, state: State | Sequence[State] | None = None, *, limit: int | None = None
+    ) -> list[JobStatus]:
+        """Return the jobs of one state, several or all; within each, the last changed is first.
+
+        Raises InvalidInput for an unknown state.
+        """
+        states = LISTING_ORDER if state is None else arguments.states(state)
+        limit = arguments.count("limit", limit)
         found: builtins.list[JobStatus] = []
-        for each in (state,) if state else LISTING_ORDER:
+        for each in states:
             left = None if limit is None else limit - len(found)
             if left is None or left > 0:
                 seen = (
@@ -191,6 +215,16 @@ class Queue:
         """Return the workers, each with the jobs that its slots are running."""
         return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
+    def has_no_worker_for(self, count: int) -> bool:
+        """Whether no worker is running, and no job is pending but the last `count`.
+
+        A face says so once then, not after each of a loop's enqueues.
+        """
+        pending = self.spool.reader.names("pending")
+        return next(islice(pending, count, None), None) is None and not any(
+            worker.alive for worker in self.workers()
+        )
+
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
         """Return the path of an attempt's log (default: the newest attempt's).
 
@@ -198,7 +232,7 @@ class Queue:
         """
         status = self.get(id, exact=exact)
         newest = _newest_attempt(status)
-        number = newest if attempt is None else attempt
+        number = newest if (given := arguments.count("attempt", attempt)) is None else given
         if not 1 <= number <= newest:
             had = f"has had no attempt {number} (it has had {newest})"
             raise NoSuchJob(f"job {status.id} {had if newest else 'has had no attempt yet'}")
@@ -216,7 +250,7 @@ class Queue:
 
         `id` is the full id; the job itself may be gone. Raises OSError.
         """
-        return output.read(self.spool.layout.log(id, attempt), offset)
+        return output.read(self.spool.layout.log(arguments.text("id", id), attempt), offset)
 
     def follow(self, id: str, first: int = 1) -> Iterator[Output]:
         """Yield a job's output as it comes, from attempt `first` on, until the job has ended.
@@ -224,11 +258,11 @@ class Queue:
         A piece without data says that an attempt starts. `id` is the full id. Raises
         NoSuchJob, also if the job is removed meanwhile.
         """
-        return output.follow(self.spool.reader, id, first)
+        return output.follow(self.spool.reader, arguments.text("id", id), first)
 
     def ids(self, state: State) -> builtins.list[str]:
         """Return the ids of the jobs of a state; the last changed job is first."""
-        return [place.id for place in newest(self.spool.reader, state)]
+        return [place.id for place in newest(self.spool.reader, arguments.state(state))]
 
     def running(self, limit: int | None = None) -> builtins.list[JobStatus]:
         """Return the jobs in processing, at most `limit`."""
@@ -270,20 +304,22 @@ class Queue:
 
     def wait(
         self,
-        ids: Sequence[str],
+        ids: str | Sequence[str],
         *,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, State]:
         """Wait until every job is completed or dead; return the states by full id.
 
-        `timeout` is in seconds. `progress(n)` is called with the number of jobs that have ended.
+        `ids` is one id or several. `timeout` is seconds or a timedelta. `progress(n)` is called
+        with the number of jobs that have ended.
         Raises TimedOut, AmbiguousId, and NoSuchJob, also if a job is removed meanwhile.
         """
         from queuectl.spool.waiting import wait_for_end
 
-        exact = [self.spool.reader.find(text).id for text in ids]
-        return wait_for_end(self.spool, exact, timeout=timeout, progress=progress)
+        exact = [self.spool.reader.find(text).id for text in arguments.ids(ids)]
+        seconds = arguments.seconds("timeout", timeout)
+        return wait_for_end(self.spool, exact, timeout=seconds, progress=progress)
 
     # -- change ----------------------------------------------------------------------------
 
@@ -295,7 +331,7 @@ class Queue:
         """
         from queuectl.spool.by_hand import cancel
 
-        return cancel(self.spool, self._find(id, exact).id)
+        return cancel(self.spool, self._find(id, exact))
 
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
@@ -307,16 +343,30 @@ class Queue:
 
         return retry(self.spool, self._find(id, exact))
 
+    def remove(self, id: str, *, exact: bool = False) -> str:
+        """Remove a completed or dead job for good, with its logs; return its id.
+
+        Raises NoSuchJob, AmbiguousId, and WrongState if the job has not ended.
+        """
+        place = self._find(id, exact)
+        if place.state not in FINISHED:
+            raise WrongState(f"job {place.id} is {place.state}: cancel it first")
+        if not purge(self.spool, [place]):
+            raise WrongState(f"job {place.id} has just moved: look again")
+        self.spool.disk.commit(self.spool.layout.states[place.state])
+        return place.id
+
     def purge(
         self,
         state: State,
-        older_than: float = 0.0,
+        older_than: float | timedelta = 0.0,
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Remove for good the jobs that entered a state more than `older_than` seconds ago.
+        """Remove for good the jobs that entered a state longer ago than `older_than`.
 
-        Their logs are removed too. `state` is "completed" or "dead"; any other raises WrongState.
+        That is seconds or a timedelta. Their logs are removed too. `state` is "completed" or
+        "dead"; any other raises WrongState.
         `progress(n)` is called with the number of jobs removed so far. Returns that number.
         """
         count = 0
@@ -326,13 +376,14 @@ class Queue:
                 progress(count)
         return count
 
-    def removing(self, state: State, older_than: float = 0.0) -> Iterator[int]:
+    def removing(self, state: State, older_than: float | timedelta = 0.0) -> Iterator[int]:
         """Purge in small steps; yield the number of jobs that each step has removed."""
+        state, seconds = arguments.state(state), arguments.seconds("older_than", older_than) or 0.0
         if state not in FINISHED:
             raise WrongState(
                 f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
             )
-        return purge_older(self.spool, state, older_than)
+        return purge_older(self.spool, state, seconds)
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
         """Ask a worker to stop when its running jobs have ended or, with `now`, at once.
@@ -356,7 +407,8 @@ class Queue:
         """Return a worker of this queue; its `run` does the work.
 
         With `drain`, the worker exits when nothing is left to do. Raises SpoolUnusable if other
-        users may write to the spool, unless `allow_shared`.
+        users may write to the spool, unless `allow_shared`; QueuectlError if the limit on open
+        files is too low; OSError if the worker's name cannot be reserved.
         """
         from queuectl.worker.worker import Worker
 
@@ -394,21 +446,21 @@ class Queue:
 
     def setting(self, key: str) -> Any:
         """Return one setting's value. Raises InvalidSetting if there is no such setting."""
-        setting_named(key)
-        return self.setting_values()[key]
+        return self.setting_values()[setting_named(arguments.text("key", key)).name]
 
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
-        return self.spool.settings.set(key, text, self.spool.disk)
+        return self.spool.settings.set(arguments.text("key", key), text, self.spool.disk)
 
     def unset_setting(self, key: str) -> None:
         """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""
-        self.spool.settings.unset(key, self.spool.disk)
+        self.spool.settings.unset(arguments.text("key", key), self.spool.disk)
 
     # -- inside ----------------------------------------------------------------------------
 
     def _find(self, id: str, exact: bool) -> Place:
-        return self.spool.reader.find_exactly(id) if exact else self.spool.reader.find(id)
+        text = arguments.text("id", id)
+        return self.spool.reader.find_exactly(text) if exact else self.spool.reader.find(text)
 
 
 def _newest_attempt(status: JobStatus) -> int:

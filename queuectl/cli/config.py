@@ -9,7 +9,8 @@ import typer
 from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note, styled
-from queuectl.record.settings import describe
+from queuectl.queue import Queue
+from queuectl.record.settings import defaults, describe, setting_named
 
 app = shared.group("Show and change the settings in queue.toml.")
 
@@ -18,9 +19,20 @@ def _complete_key() -> list[tuple[str, str]]:
     return [(info.name, info.meaning) for info in describe().values()]
 
 
+def _without_dashes(key: str) -> str:
+    """Return the name of a setting that is written as an option would be: max-retries."""
+    plain = key.replace("-", "_")
+    return plain if plain in describe() else key
+
+
 KeyArgument = Annotated[
     str,
-    typer.Argument(metavar="KEY", autocompletion=_complete_key, help="Name of the setting."),
+    typer.Argument(
+        metavar="KEY",
+        autocompletion=_complete_key,
+        callback=_without_dashes,
+        help="Name of the setting.",
+    ),
 ]
 
 
@@ -34,7 +46,7 @@ def list_(
     Examples:
       queuectl config list
     """
-    values = shared.open_queue(context, spool).setting_values()
+    values = shared.look(context, spool, Queue.setting_values, lambda _: defaults())
     render.show(values, as_json, render.settings)
 
 
@@ -51,7 +63,9 @@ def get(
     Examples:
       queuectl config get backoff_base
     """
-    value = shared.open_queue(context, spool).setting(key)
+    value = shared.look(
+        context, spool, lambda queue: queue.setting(key), lambda _: setting_named(key).default
+    )
     render.show(value, as_json, lambda value: print(render.setting(value)))
 
 

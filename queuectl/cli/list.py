@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from queuectl import arguments
 from queuectl.cli import app, render
 from queuectl.cli.printing import note
 
 StateOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
+        "--state",
+        "-s",
         metavar="STATE",
         autocompletion=app.complete_state,
         help="State of the jobs: pending, processing, completed, failed or dead [default: all].",
@@ -37,11 +40,18 @@ def list_(
     \b
     Examples:
       queuectl list
-      queuectl list --state failed
+      queuectl list --state failed --state dead
       queuectl list --limit 20 --json | jq -r '.[].id'
     """
-    found = app.open_queue(context, spool).list(app.state_named(state), limit=limit)
+    states = arguments.states(state or [])
+    found = app.look(
+        context, spool, lambda queue: queue.list(states or None, limit=limit), lambda _: []
+    )
     if found or as_json:
         render.show(found, as_json, render.jobs)
     else:
-        note(f"no {state} jobs" if state else "no jobs: `queuectl enqueue 'echo hello'` adds one")
+        note(
+            f"no {' or '.join(states)} jobs"
+            if states
+            else "no jobs: `queuectl enqueue 'echo hello'` adds one"
+        )

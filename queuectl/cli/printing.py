@@ -24,12 +24,16 @@ _MAX_PADDING = 48
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document. Bytes of file names that are not UTF-8 are escaped in it."""
+    """Print one JSON document, which is UTF-8 in every locale.
+
+    Bytes of file names that are not UTF-8 are escaped in it.
+    """
     try:
         text = msgspec.json.encode(value)
     except UnicodeEncodeError:
         text = msgspec.json.encode(_in_utf8(value))
-    print(msgspec.json.format(text, indent=2).decode())
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(text, indent=2) + b"\n")
 
 
 def _in_utf8(value: Any) -> Any:
@@ -145,7 +149,7 @@ def _padded(text: str, width: int, cut: bool) -> str:
     if cut and _width(text) > width:
         while _width(text) > width - 1:
             text = text[:-1]
-        text += "…"
+        text += "…" if sys.stdout.encoding.lower().startswith("utf") else "~"
     return text + " " * (width - _width(text))
 
 

@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Iterator
 
-from queuectl import clock
-from queuectl.disk.durable import create, discard
+from queuectl import clock, slot_lock
+from queuectl.disk.durable import create, discard, rename
 from queuectl.errors import QueuectlError
 
 LONGEST_WAIT = 30.0
@@ -29,7 +29,7 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(staged, path)
+        rename(staged, path)
     except BaseException:
         os.close(fd)
         discard(staged)
@@ -37,14 +37,15 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     return fd
 
 
-def try_lock(path: str, *, make_with: int | None = None) -> int | None:
+def try_lock(path: str, *, make_with: int | None = None, is_new: bool = False) -> int | None:
     """Lock a file without waiting and return its descriptor; None if the lock is held already.
 
-    With `make_with`, a mode, a missing file is made. Raises FileNotFoundError if the file is
-    missing, or was removed or replaced before the lock was held.
+    With `make_with`, a mode, a missing file is made; with `is_new` too it must be missing, else
+    raises FileExistsError. Raises FileNotFoundError if the file is missing, or was removed or
+    replaced before the lock was held.
     """
     if make_with is not None:
-        fd = create(path, os.O_RDWR, make_with)
+        fd = create(path, os.O_RDWR | (os.O_EXCL if is_new else 0), make_with)
     else:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -61,22 +62,21 @@ def try_lock(path: str, *, make_with: int | None = None) -> int | None:
 
 
 @contextlib.contextmanager
-def locked(path: str, mode: int) -> Iterator[None]:
+def locked(path: str, mode: int, patience: float | None = None) -> Iterator[None]:
     """Wait for a file's lock and hold it. The file is never removed: all lock the same file.
 
-    Raises QueuectlError, which names the process that holds the lock, after LONGEST_WAIT: the
-    holder may be stopped, or hang on a disk that does not answer.
+    Raises QueuectlError, which names the process that holds the lock, after `patience` seconds,
+    LONGEST_WAIT by default: the holder may be stopped, or hang on a disk that does not answer.
     """
+    patience = LONGEST_WAIT if patience is None else patience
     fd = create(path, os.O_RDWR, mode)
     try:
-        deadline, pause = clock.monotonic() + LONGEST_WAIT, _FIRST_PAUSE
+        deadline, pause = clock.monotonic() + patience, _FIRST_PAUSE
         while not _lock(fd):
             if clock.monotonic() >= deadline:
-                raise QueuectlError(
-                    f"{path} has been locked for {LONGEST_WAIT:g} s by {_holder(fd)}: let that "
-                    "process end, or kill it, and try again"
-                )
-            time.sleep(pause)
+                raise held_too_long(path, patience)
+            with slot_lock.released():
+                time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         yield
     finally:
@@ -91,13 +91,21 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _holder(fd: int) -> str:
-    """Name the process that holds the lock of an open file, as far as that can be found out.
+def held_too_long(path: str, waited: float) -> QueuectlError:
+    """Make the error of a process that has waited so many seconds for a lock in vain."""
+    return QueuectlError(
+        f"{path} has been locked for {waited:g} s by {_holder(path)}: let that process end, "
+        "or kill it, and try again"
+    )
+
+
+def _holder(path: str) -> str:
+    """Name the process that holds a file's lock, as far as that can be found out.
 
     The kernel lists the locks of this host (proc_locks(5)): not those of other hosts, nor of other
     pid namespaces. On btrfs it lists another device than stat(2) tells, so nothing is found.
     """
-    found = os.fstat(fd)
+    found = os.lstat(path)
     file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     with contextlib.suppress(OSError), open("/proc/locks") as locks:
         for line in locks:

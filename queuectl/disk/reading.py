@@ -17,6 +17,10 @@ _CLOCK_TICK = 0.1
 """Seconds: two changes within one tick of the file system's clock may leave the same mtime."""
 
 
+class NotRegular(OSError):
+    """The name is not that of a regular file: the file's fault, whatever the call answered."""
+
+
 class DirectoryStamp(Struct, frozen=True):
     """A directory's mtime (ns), read before the directory was listed.
 
@@ -42,14 +46,16 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
     """Read a regular file; return its bytes, at most `limit` + 1 of them, and its stat.
 
     More than `limit` bytes tell the caller that the file is too large. Does not follow a
-    symbolic link, nor block on a FIFO. Raises OSError; for anything but a regular file with
-    EINVAL, or the kernel's own ELOOP or ENXIO.
+    symbolic link, nor block on a FIFO. Raises NotRegular, and OSError for every other trouble.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        _check_regular(os.lstat(path), path)  # a link or a socket is refused in many ways
+        raise
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, f"is {kind(found.st_mode)}, not a file", path)
+        _check_regular(found, path)
         data = os.read(fd, min(found.st_size, limit) + 1)
         if len(data) != found.st_size:  # the file has changed, or is larger than the limit
             while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
@@ -57,6 +63,11 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
         return data, found
     finally:
         os.close(fd)
+
+
+def _check_regular(found: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotRegular(errno.EINVAL, f"is {kind(found.st_mode)}, not a file", path)
 
 
 def kind(mode: int) -> str:

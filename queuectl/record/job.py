@@ -128,6 +128,11 @@ class Job(JobFields, frozen=True, kw_only=True):
 
     raw: dict[str, Raw]
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Job:
+        """Read a job from JSON text, checked as a job file is. Raises NotJson, InvalidJob."""
+        return decode(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
+
     @property
     def next_attempt(self) -> int:
         """The number of the next attempt; numbers are never used again."""

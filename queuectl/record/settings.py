@@ -138,6 +138,11 @@ def setting_named(key: str) -> SettingInfo:
     raise InvalidSetting(f"unknown setting {shown(key)}; {hint}")
 
 
+def defaults() -> dict[str, Any]:
+    """Return the default of every setting."""
+    return {name: info.default for name, info in describe().items()}
+
+
 def template() -> str:
     """Return the text of a new spool's `queue.toml`: every setting, as a comment."""
     lines = [

@@ -23,14 +23,15 @@ _MOST_LOOKS = 50
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def cancel(spool: Spool, job_id: str) -> State:
+def cancel(spool: Spool, place: Place) -> State:
     """Cancel a job: a waiting one is dead at once, the worker of a running one is asked to end it.
 
-    Returns "dead", or "processing" if a worker has been asked. Raises NoSuchJob, and WrongState if
-    the job has already ended.
+    `place` is where the job was just seen. Returns "dead", or "processing" if a worker has been
+    asked. Raises NoSuchJob, and WrongState if the job has already ended.
     """
-    for _ in range(_MOST_LOOKS):
-        place = spool.reader.find_exactly(job_id)
+    for look in range(_MOST_LOOKS):
+        if look:
+            place = spool.reader.find_exactly(place.id)
         if place.state in FINISHED:
             raise WrongState(f"job {place.id} is {place.state} already")
         if not isinstance(place, ClaimedPlace):
@@ -41,7 +42,7 @@ def cancel(spool: Spool, job_id: str) -> State:
                 return "processing"
         else:  # a command holds it, or it is being moved on: that takes milliseconds
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-    raise WrongState(f"job {job_id!r} keeps moving: try again")
+    raise WrongState(f"job {place.id!r} keeps moving: try again")
 
 
 def retry(spool: Spool, place: Place) -> str:

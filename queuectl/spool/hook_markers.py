@@ -94,7 +94,7 @@ def names(spool: Spool, worker: str) -> list[str]:
 
 
 def find_job(spool: Spool, marker: Marker) -> Place | None:
-    """Return where the job of a marker is now; None if it is gone."""
+    """Return where the job of a marker is now; None if it is gone. Raises OSError."""
     if marker.state is None:
         return None
     number, job_id = 1, marker.id
@@ -104,7 +104,7 @@ def find_job(spool: Spool, marker: Marker) -> Place | None:
         for place in found:
             if marker.source is not None:
                 return place
-            with contextlib.suppress(InvalidJob, OSError):
+            with contextlib.suppress(InvalidJob, FileNotFoundError, PermissionError):
                 if marker.is_about(spool.reader.read(place.path)[0]):
                     return place
         number += 1  # if its name was taken, the job was moved to a numbered one

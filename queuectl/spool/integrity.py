@@ -185,8 +185,12 @@ def _records(spool: Spool) -> _Found:
             job, _ = spool.reader.read(place.path)
         except FileNotFoundError:
             continue
-        except (InvalidJob, OSError) as error:
+        except InvalidJob as error:
             yield from _unreadable(spool, place, str(error))
+            continue
+        except OSError as error:  # the disk's trouble, or a mode: the file may be a valid job
+            problem = f"cannot be read: {error.strerror}"
+            yield Finding("unreadable", place.path, problem), None
             continue
         numbers = [entry.attempt for entry in job.history]
         if numbers != [*range(1, len(numbers) + 1)]:

@@ -27,6 +27,7 @@ _OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process make
 _HOOK = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.[0-9a-f]{8}\.hook", re.ASCII)
 _HOOKS = "hooks"
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_NEW_ID = re.compile(f"[{_ID_ALPHABET}]{{12}}")
 _WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
 
@@ -189,6 +190,11 @@ def new_id() -> str:
     """Make a job id: 60 random bits, so that a few letters of it are enough to name the job."""
     bits = int.from_bytes(os.urandom(8), "big")
     return "".join(_ID_ALPHABET[bits >> shift & 31] for shift in range(0, 60, 5))
+
+
+def is_new_id(text: str) -> bool:
+    """Whether `new_id` may have made this id."""
+    return _NEW_ID.fullmatch(text) is not None
 
 
 def new_worker(host: str, pid: int) -> str:

@@ -7,7 +7,6 @@ the order in which jobs move.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ import msgspec
 
 from queuectl import clock
 from queuectl.disk.locks import is_locked
-from queuectl.disk.reading import exists, has_writer, read_regular
+from queuectl.disk.reading import NotRegular, exists, has_writer, read_regular
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
 from queuectl.record.ids import is_id
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, Job, State, decode
@@ -26,7 +25,6 @@ from queuectl.spool.places import FINISHED, UNCLAIMED, ClaimedPlace, Place, Read
 
 MAX_WORKER_FILE_BYTES = 65536
 
-_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 _PRECEDENCE = {state: rank for rank, state in enumerate(("processing", *UNCLAIMED))}
 
 
@@ -139,6 +137,8 @@ class Reader:
         if is_id(text):
             if places := self.places(text):
                 return places[0]
+            if dropped := self.dropped_as(text):
+                return dropped
             begun = self._beginning_with(text)
             ids = sorted({place.id for place in begun})
             if text in ids:  # it has just moved back to where we had already looked
@@ -156,6 +156,19 @@ class Reader:
             return places[0]
         raise NoSuchJob(f"job {job_id} does not exist, or not any more")
 
+    def dropped_as(self, job_id: str) -> Place | None:
+        """Look for a dropped file that has this id inside and another name.
+
+        This reads the waiting files, except those whose names are ids that queuectl has made up.
+        """
+        for name in self.names("pending"):
+            if not layout.is_new_id(layout.stem(name)):
+                path = self.layout.entry("pending", name)
+                with contextlib.suppress(InvalidJob, OSError):
+                    if self.read(path)[0].id == job_id:
+                        return Place("pending", job_id, path)
+        return None
+
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
         for state in UNCLAIMED:
@@ -171,16 +184,15 @@ class Reader:
     def look(self, state: State, name: str) -> Ready | Unfit | None:
         """Read a waiting file: a job, not (yet) a job, or None if it is gone.
 
-        Raises OSError for an error that is not the file's.
+        A file that may not be read counts as not a job, for its mode may be changed. Raises OSError
+        for every other error: it says nothing about the file, which waits.
         """
         path = self.layout.entry(state, name)
         try:
             return self.examine(path, state, name)
         except FileNotFoundError:
             return None
-        except (InvalidJob, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
-                raise
+        except (InvalidJob, PermissionError) as error:
             return _unfit(path, error)
 
     def examine(self, path: str, state: State, name: str) -> Ready:
@@ -194,15 +206,17 @@ class Reader:
                 f"owned by uid {found.st_uid}, who is neither the worker's user, "
                 "the spool's owner nor root"
             )
-        # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
-        wanted = (job.id if state == "pending" else None) or layout.stem(name)
+        wanted = wanted_id(job, state, name)
         if not is_id(wanted):
             raise InvalidJob("the file's name is not a valid job id, and it has no id inside")
-        return Ready(wanted, len(job.history), job)
+        return Ready(wanted, len(job.history), job, found.st_ino)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:
-        """Read a job record. Raises InvalidJob, OSError."""
-        data, found = read_regular(path, MAX_RECORD_BYTES)
+        """Read a job record. Raises InvalidJob for what is the file's fault, else OSError."""
+        try:
+            data, found = read_regular(path, MAX_RECORD_BYTES)
+        except NotRegular as error:
+            raise InvalidJob(str(error.strerror)) from None
         if len(data) > MAX_RECORD_BYTES:
             raise InvalidJob(f"{found.st_size:,} bytes: larger than any job file")
         job = decode(data)
@@ -220,10 +234,14 @@ class Reader:
         return None
 
     def is_running(self, run_file: str) -> bool:
-        """Whether a process of a run is alive: it holds the run file's lock."""
-        with contextlib.suppress(OSError):
+        """Whether a process of a run is alive: it holds the run file's lock.
+
+        True also if that cannot be found out: then the job waits, as it does for a process.
+        """
+        try:
             return is_locked(run_file)
-        return False
+        except OSError:
+            return True
 
     # -- age -------------------------------------------------------------------------------
 
@@ -259,12 +277,18 @@ class Reader:
                 yield Place(state, layout.stem(name), self.layout.entry(state, name))
 
 
+def wanted_id(job: Job, state: State, name: str) -> str:
+    """Return the id that a file asks for: in `pending/` the id inside wins over the file's name.
+
+    Elsewhere queuectl gave the name. The name of a dropped file may not be a valid id.
+    """
+    return (job.id if state == "pending" else None) or layout.stem(name)
+
+
 def _unfit(path: str, error: Exception) -> Unfit | None:
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return None
-    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    if stat.S_ISLNK(found.st_mode):
-        reason = "is a symbolic link, not a file"
+    reason = str(error.strerror if isinstance(error, OSError) else error)
     return Unfit(reason, version_of(found), stat.S_ISREG(found.st_mode) and has_writer(path))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterator
 
 import msgspec
 
 from queuectl import clock, host
-from queuectl.disk.locks import try_lock
+from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
@@ -33,6 +32,9 @@ from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 1.0
+"""Seconds after SIGKILL: a process that has not ended by then is looked at in the next round."""
 
 
 def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
@@ -121,7 +123,11 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
     If the outcome is on record, only what the command left on purpose can be running.
     """
-    for place in spool.reader.places(run.id):
+    about = spool.reader.read_run(run)
+    places = [*spool.reader.places(run.id)]
+    if about and about.inode and spool.reader.is_running(run.path):  # perhaps under another name
+        places += _with_inode(spool, about.inode)
+    for place in places:
         with contextlib.suppress(InvalidJob, FileNotFoundError):
             if len(spool.reader.read(place.path)[0].history) < run.attempt:
                 return True
@@ -132,33 +138,23 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
 
 def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
-    """End what is left of a dead worker's command; True when nothing of it can be running."""
+    """End what is left of a dead worker's command; True when nothing of it can be running.
+
+    Process ids mean something only on the host, in the boot and in the pid namespace where the
+    command was started: elsewhere only the lock of its run file tells of its end.
+    """
     run = spool.reader.read_run(place)
     path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return True  # the run file is made before the command is started
-    here = (host.hostname(), host.boot_id())
-    if run and (run.host, run.boot_id) == here:
-        led = run.pid is not None and survivors.leads(run.pid, found.st_mtime)
-        marks = survivors.Marks(
-            cookie(place.worker, place.id, run),
-            (found.st_dev, found.st_ino),
-            group=run.pid if led else None,
-        )
-        if not survivors.end(marks, grace, pause=time.sleep):
-            log.error("processes of job %s cannot be killed: waiting for their end", place.id)
-            return False
-    try:
-        lock = try_lock(path)
-    except FileNotFoundError:
-        return True
-    if lock is None:
-        log.warning("job %s still runs on %s: waiting for its end", place.id, run and run.host)
-        return False
-    os.close(lock)
-    return True
+    if run is None or run.place != host.here():
+        is_over = not is_locked(path)
+    else:
+        # No group: its leader may have been reaped, and strangers may have its number.
+        marks = survivors.Marks(cookie(place.worker, place.id, run), None, path)
+        is_over = survivors.end(marks, grace, gives_up=lambda overdue: overdue > _PATIENCE)
+    if not is_over:
+        on = run.host if run else "a host that is not known"
+        log.warning("job %s still runs on %s: waiting for its end", place.id, on)
+    return is_over
 
 
 # -- two places --------------------------------------------------------------------------------
@@ -181,7 +177,7 @@ def _is_superseded(spool: Spool, place: ClaimedPlace, job: Job) -> bool:
             if name_to_remove(place, other, dead=place.worker) == place:
                 return True
             continue
-        with contextlib.suppress(InvalidJob, OSError):
+        with contextlib.suppress(InvalidJob, FileNotFoundError):
             if _follows(spool.reader.read(other.path)[0], job, place, log_name):
                 return True
     return False
@@ -213,11 +209,16 @@ def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
         job_id = numbered(place.id, number)
     seen = os.lstat(place.path)
     if seen.st_nlink > 1:  # dropped under another name than its id, or a hard link to another id
-        for state in UNCLAIMED:
-            with os.scandir(spool.layout.states[state]) as entries:
-                for entry in entries:
-                    if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
-                        yield Place(state, layout.stem(entry.name), entry.path)
+        yield from _with_inode(spool, seen.st_ino)
+
+
+def _with_inode(spool: Spool, inode: int) -> Iterator[Place]:
+    """List the unclaimed names of a file."""
+    for state in UNCLAIMED:
+        with os.scandir(spool.layout.states[state]) as entries:
+            for entry in entries:
+                if entry.inode() == inode and layout.is_job_name(entry.name):
+                    yield Place(state, layout.stem(entry.name), entry.path)
 
 
 def _follows(later: Job, job: Job, place: ClaimedPlace, log_name: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
+from queuectl.disk import locks
 from queuectl.disk.durable import Disk
-from queuectl.disk.locks import locked
 from queuectl.disk.reading import read_regular
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record.settings import FORMAT, Settings, check, setting_named
@@ -76,7 +78,7 @@ class SettingsFile:
     def _edit(self, key: str, value: Any, disk: Disk) -> None:
         import tomlkit
 
-        with locked(self._layout.settings_lock, disk.file_mode):
+        with self._locked(disk):
             self.values()  # a file that is broken, or of another format, must not be rewritten
             try:
                 document = tomlkit.parse(self._text())
@@ -90,6 +92,22 @@ class SettingsFile:
             text = tomlkit.dumps(document).encode()
             disk.overwrite(self._layout.settings, text, staged=self._layout.staged())
             disk.commit(self._layout.root)
+
+    @contextlib.contextmanager
+    def _locked(self, disk: Disk) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        # Never a soft lock: if its process dies, it blocks everyone for good.
+        path, patience = self._layout.settings_lock, locks.LONGEST_WAIT
+        lock = FileLock(path, mode=disk.file_mode, timeout=patience, fallback_to_soft=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise locks.held_too_long(path, patience) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _text(self) -> str:
         try:

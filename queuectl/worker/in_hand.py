@@ -6,8 +6,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from queuectl.disk.reading import exists
-from queuectl.errors import StillRuns
 from queuectl.process.waiting import StopReason, StopSwitch
 from queuectl.spool.places import Claim, ClaimedPlace
 
@@ -21,22 +19,20 @@ class InHand:
         self._claiming = 0
 
     @contextlib.contextmanager
-    def claiming(self, job_id: str) -> Iterator[None]:
-        """Note that a slot is about to claim a job.
-
-        Raises StillRuns while a slot runs a job of this id whose claim was moved away by hand: the
-        file that waits now is the job itself. While the claim is there, the file is another job.
-        """
+    def claiming(self) -> Iterator[None]:
+        """Note that a slot is about to claim a job."""
         with self._lock:
             self._claiming += 1
-            ours = [claim.path for claim, _ in self._running.values() if claim.id == job_id]
         try:
-            if not all(map(exists, ours)):
-                raise StillRuns(f"job {job_id} still runs")
             yield
         finally:
             with self._lock:
                 self._claiming -= 1
+
+    def has(self, path: str) -> bool:
+        """Whether a slot runs a claim of this path, whose file may have been moved away by hand."""
+        with self._lock:
+            return any(claim.path == path for claim, _ in self._running.values())
 
     def start(self, slot: int, claim: Claim, switch: StopSwitch) -> None:
         """Note that a slot is about to run a claim; `switch` ends its command."""
@@ -47,6 +43,11 @@ class InHand:
         """Note that a slot has no job any more."""
         with self._lock:
             del self._running[slot]
+
+    @property
+    def any(self) -> bool:
+        """Whether a slot has a job."""
+        return bool(self._running)
 
     def stop(self, reason: StopReason, which: Callable[[Claim], bool] = lambda _: True) -> None:
         """End the commands of all running jobs, or of those that `which` names."""

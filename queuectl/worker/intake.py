@@ -32,7 +32,10 @@ class Intake:
         self._next_look = 0.0
 
     def look(self, state: State, name: str) -> None:
-        """Look at a waiting file, and update the backlog and the files that are not ready."""
+        """Look at a waiting file, and update the backlog and the files that are not ready.
+
+        A file that cannot be looked at now, through no fault of its own, is looked at again.
+        """
         try:
             found = self.spool.reader.look(state, name)
             if isinstance(found, Ready):
@@ -51,7 +54,8 @@ class Intake:
                         "%r is not a valid job; moved to dead/ as %s: %s", name, kept, found.reason
                     )
         except (OSError, QueuectlError) as error:
-            log.error("%r cannot be read: %s", name, error)
+            if self.unready.add(state, name):  # it waits, and so does a drain
+                log.error("%r cannot be read, and waits: %s", name, error)
 
     def _reject(self, path: str, found: Unfit) -> str | None:
         marker = self._hooks.announce_reject(path, found.reason)

@@ -23,9 +23,9 @@ from queuectl.errors import (
     ClaimLost,
     InvalidJob,
     NotDurable,
+    NotYet,
     QueuectlError,
     SpoolUnusable,
-    StillRuns,
 )
 from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
@@ -40,6 +40,7 @@ from queuectl.worker.hooks import Hooks
 from queuectl.worker.in_hand import InHand
 from queuectl.worker.intake import Intake
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,12 @@ class Slot:
         self._backlog, self._unready = shared.intake.backlog, shared.intake.unready
         self._pauses = shared.pauses
 
+    def open(self) -> None:
+        """Get ready to run. Raises OSError."""
+        self._switch = StopSwitch()
+
     def run(self, may_start: threading.Event) -> None:
         """Work until the backlog is closed; wait a while for `may_start` before the first job."""
-        self._switch = StopSwitch()
         try:
             may_start.wait(SCAN_PATIENCE)
             settled: Settled | None = None
@@ -145,17 +149,19 @@ class Slot:
         """
         owed = settled.owed if settled else []
         try:
-            with self._shared.in_hand.claiming(seen.id):
-                claim = self._spool.claims.take(self._shared.worker, state, name, seen, owed)
+            in_hand = self._shared.in_hand
+            with in_hand.claiming():
+                worker = self._shared.worker
+                claim = self._spool.claims.take(worker, state, name, seen, owed, in_hand.has)
                 if claim and not claim.job.is_due(clock.now()):  # put off since it was read
                     self._spool.claims.release(claim)
                     return None
                 if claim:
-                    self._shared.in_hand.start(self.number, claim, self._switch)
+                    in_hand.start(self.number, claim, self._switch)
                 return claim
         except SpoolUnusable:
             raise
-        except StillRuns:
+        except NotYet:
             self._unready.add(state, name)
         except InvalidJob:
             self._shared.intake.look(state, name)
@@ -175,9 +181,13 @@ class Slot:
         try:
             try:
                 entry = self._run(claim)
+            except ClaimLost as error:
+                log.error("%s; it is not started", error)
+                self._clean_up(claim)
+                return None
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
-            except attempt.NotEnded as error:
+            except NotEnded as error:
                 log.error("job %s is left to recovery: %s", claim.id, error)
                 self._shared.tally.unsettled += 1
                 return None

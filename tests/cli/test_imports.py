@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers.commands import Queuectl
 
-HEAVY = ["pydantic", "rich", "watchdog", "asyncio", "tomlkit", "logging"]
+HEAVY = ["pydantic", "rich", "watchdog", "asyncio", "filelock", "tomlkit", "logging"]
 SCRIPT = """
 import json, sys
 from queuectl.cli import run

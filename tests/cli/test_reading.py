@@ -310,20 +310,14 @@ class TestPrefix:
 @pytest.mark.parametrize(
     "words",
     [
-        ["status"],
-        ["list"],
         ["show", "a"],
         ["logs", "a"],
         ["cancel", "a"],
         ["wait", "a"],
         ["purge", "--state", "dead", "--older-than", "1d"],
-        ["dlq", "list"],
         ["dlq", "retry", "a"],
         ["dlq", "purge"],
-        ["worker", "list"],
         ["worker", "stop"],
-        ["config", "list"],
-        ["config", "get", "timeout"],
     ],
     ids=" ".join,
 )

@@ -24,9 +24,17 @@ SHOWN = "\\x1b]0;owned\\x07\\x1b[2J"
 def on_terminal(queuectl: Queuectl) -> Callable[..., str]:
     """Run a command on a pseudo terminal of so many columns; return what appears there."""
 
-    def run(*words: str, columns: int = 80, **environment: str) -> Any:
+    def run(
+        *words: str,
+        columns: int = 80,
+        lines: int = 24,
+        typed: str = "",
+        code: int = 0,
+        **environment: str,
+    ) -> Any:
         leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.write(leader, typed.encode())
         variables = {**queuectl.environment, "TERM": "xterm", **environment}
         process = subprocess.Popen(
             [queuectl.program, *words], stdin=follower, stdout=follower, stderr=follower,
@@ -38,7 +46,7 @@ def on_terminal(queuectl: Queuectl) -> Callable[..., str]:
             while data := os.read(leader, 65536):
                 shown += data
         os.close(leader)
-        assert process.wait(60) == 0
+        assert process.wait(60) == code, shown
         return shown.decode()
 
     return run
@@ -236,3 +244,24 @@ class TestCompletion:
             code=None,
         )
         assert expected in result.out.split()
+
+
+class TestAPurgeOfAllDeadJobs:
+    @pytest.fixture(autouse=True)
+    def dead(self, queuectl: Queuectl) -> None:
+        queuectl("enqueue", "--id", "a", "true")
+        queuectl("cancel", "a")
+
+    @pytest.mark.parametrize("answer", ["n\n", "\n"])
+    def test_asks_at_a_terminal(
+        self, spool: Spool, on_terminal: Callable[..., str], answer: str
+    ) -> None:
+        assert "Remove 1 dead job" in on_terminal("dlq", "purge", typed=answer, code=1)
+        assert spool.is_in("dead", "a")
+
+    @pytest.mark.parametrize(("words", "typed"), [(["--yes"], ""), ([], "y\n")], ids=str)
+    def test_removes_them_if_that_is_wanted(
+        self, spool: Spool, on_terminal: Callable[..., str], words: list[str], typed: str
+    ) -> None:
+        assert "1 removed" in on_terminal("dlq", "purge", *words, typed=typed)
+        assert spool.find("a") is None

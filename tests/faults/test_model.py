@@ -177,7 +177,7 @@ class SpoolMachine(ModelledSpool):
             self._put_back(thing, sight)
             return
         claim = self.spool.claims.take(holder.name, state, path, sight)
-        if len(sight.job.history) != len(thing.outcomes):
+        if (sight.id, len(sight.job.history)) != (thing.wanted, len(thing.outcomes)):
             assert claim is None, "what was seen is not what stands there now"
             self._put_back(thing, sight)
             return
@@ -255,7 +255,7 @@ class SpoolMachine(ModelledSpool):
         ]
         claim = self.spool.claims.hold(holder.name, place)
         assert claim is not None
-        self.model.claim(thing, holder.name, thing.name, hold=True)
+        self.model.claim(thing, holder.name, thing.wanted, hold=True)
         if cancels and thing.origin != "dead":
             self.write_outcome(thing, claim, "cancelled")
         self.dies(holder)
@@ -299,7 +299,7 @@ class SpoolMachine(ModelledSpool):
             thing.cancel_asked = True
         else:
             assert self.queue.cancel(name) == "dead"
-            self.model.claim(thing, "cancel", thing.name, hold=True)
+            self.model.claim(thing, "cancel", thing.wanted, hold=True)
             self.model.pass_on(thing, self.model.conclude(thing, "cancelled"))
 
     @precondition(lambda self: self.model.things)

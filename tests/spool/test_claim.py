@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.disk.durable import Disk
-from queuectl.errors import InvalidJob, NotDurable
+from queuectl.errors import InvalidJob, NotDurable, NotYet
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
 from queuectl.spool.spool import Spool
@@ -141,10 +142,12 @@ def _claim_all(path: str) -> list[str]:
     spool = Queue(path).spool
     holder = Holder(spool)
     claims = []
-    for name in [*spool.reader.names("pending")]:
-        sight = spool.reader.look("pending", name)
-        if isinstance(sight, Ready):
-            claims.append(spool.claims.take(holder.name, "pending", name, sight))
+    while names := [*spool.reader.names("pending")]:
+        for name in names:
+            sight = spool.reader.look("pending", name)
+            if isinstance(sight, Ready):
+                with contextlib.suppress(NotYet):
+                    claims.append(spool.claims.take(holder.name, "pending", name, sight))
     return [claim.id for claim in claims if claim is not None]
 
 

@@ -133,7 +133,7 @@ def test_short_writes_are_no_error(
 ) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-    queue.enqueue("true", id="a", note="x" * 500)
+    queue.enqueue("true", id="a", extra={"note": "x" * 500})
     assert json.loads((root / "pending" / "a.json").read_bytes())["note"] == "x" * 500
 
 

@@ -57,14 +57,15 @@ def test_a_delay_counts_from_now(queue: Queue) -> None:
     assert before + 60 <= run_at + 1e-6 <= clock.now() + 60 + 1e-6
 
 
-def test_other_keywords_are_kept(queue: Queue) -> None:
-    found = queue.get(queue.enqueue("true", note={"a": [1.5, None]})).to_dict()
+def test_keys_of_ones_own_are_kept(queue: Queue) -> None:
+    found = queue.get(queue.enqueue("true", extra={"note": {"a": [1.5, None]}})).to_dict()
     assert found["note"] == {"a": [1.5, None]}
 
 
 def test_what_only_queuectl_writes_is_not_taken_from_outside(queue: Queue) -> None:
-    extra: dict[str, Any] = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
-    job = queue.get(queue.enqueue("true", **extra)).job
+    theirs = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
+    (job_id,) = queue.enqueue_many([{"command": "true", **theirs}])
+    job = queue.get(job_id).job
     assert (job.attempts, job.history) == (0, [])
 
 
@@ -80,7 +81,7 @@ def test_what_only_queuectl_writes_is_not_taken_from_outside(queue: Queue) -> No
         {"env": {"A": 1}},
         {"run_at": "soon"},
         {"delay": 1, "run_at": "2030-01-01T00:00:00Z"},
-        {"note": {1j}},
+        {"extra": {"note": {1j}}},
     ],
     ids=str,
 )
@@ -156,7 +157,7 @@ def test_the_status_counts_every_state(queue: Queue, drop: Callable[..., Path]) 
 
 
 def test_a_job_is_shown_as_one_json_object(queue: Queue) -> None:
-    queue.enqueue("true", id="a", note=1)
+    queue.enqueue("true", id="a", extra={"note": 1})
     shown = json.loads(json.dumps(queue.get("a").to_dict()))
     assert shown["path"] == f"{queue.path}/pending/a.json"
     assert (shown["id"], shown["state"], shown["note"]) == ("a", "pending", 1)

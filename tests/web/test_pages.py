@@ -187,7 +187,7 @@ def test_what_a_job_says_is_escaped_everywhere(
     queue: Queue, client: Any, drain: Callable[..., Any], path: str
 ) -> None:
     command = f"echo '{HOSTILE}\u202eexe.gpj\x1b[2J'; exit 1"
-    queue.enqueue(command, id="hostile", max_retries=0, note=HOSTILE)
+    queue.enqueue(command, id="hostile", max_retries=0, extra={"note": HOSTILE})
     drain(queue)
     text = client.get(path).text
     assert "<script>alert" not in text

@@ -12,6 +12,7 @@ from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note
 from queuectl.errors import NoSuchJob, QueuectlError
+from queuectl.queue import Queue
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -157,7 +158,8 @@ def list_(
       queuectl worker list
       queuectl worker list --json | jq '.[].running'
     """
-    render.show(shared.open_queue(context, spool).workers(), as_json, render.workers)
+    found = shared.look(context, spool, Queue.workers, lambda _: [])
+    render.show(found, as_json, render.workers)
 
 
 UserOption = Annotated[

@@ -16,11 +16,10 @@ from queuectl.record.job import Attempt, Job, Outcome, decode
 from queuectl.record.running import WorkerInfo
 from queuectl.record.settings import Settings
 from queuectl.spool import by_hand, hook_markers
-from queuectl.spool.holder import Holder
+from queuectl.spool.holder import Holder, reserve
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.publish import publish
 from queuectl.spool.recovery import recover
-from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view.observer import NO_OBSERVER
 from queuectl.worker import attempt
@@ -190,13 +189,14 @@ def _recover(root: Path, ack: Ack) -> None:
 
 
 def _drop_half(root: Path) -> None:
+    Queue(root).set_setting("quiet_period", "0")
     (root / "pending" / "half.json").write_bytes(HALF)
 
 
-def _reject(root: Path, ack: Ack) -> None:
+def _look(root: Path, ack: Ack) -> None:
     spool = _open(root)
-    reject(spool, spool.layout.entry("pending", "half.json"), "half a job")
-    ack("rejected")
+    Intake(spool, Hooks(spool, "none", 1, changed=lambda: None)).look_at_unknown()
+    ack("looked")
 
 
 def _set(root: Path, ack: Ack) -> None:
@@ -210,11 +210,13 @@ def _purge(root: Path, ack: Ack) -> None:
 
 
 def _enrol_and_leave(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    reserved = reserve(spool)
     info = WorkerInfo(
-        name=f"test-{os.getpid()}-0000", host="h", boot_id="b", pid=os.getpid(), slots=1,
+        name=reserved.name, host="h", boot_id="b", pid=os.getpid(), slots=1,
         started_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
-    with Holder(_open(root), info):
+    with Holder(spool, info, reserved):
         ack("enrolled")
 
 
@@ -378,7 +380,7 @@ OPERATIONS = [
     Operation("retry a failed job", _retry("fails"), {"fails": {"failed", "pending"}},
               {"fails": {"pending"}}),
     Operation("recover", _recover, DEAD_LEFT, DEAD_LEFT, prepare=_leave_claims_of_the_dead),
-    Operation("reject", _reject, {}, {}, prepare=_drop_half, not_jobs={"half.json": HALF}),
+    Operation("look and reject", _look, {}, {}, prepare=_drop_half, not_jobs={"half.json": HALF}),
     Operation("config set", _set, {}, {}, more=_settings_are_whole),
     Operation("purge", _purge, {"done": {"completed", "absent"}}, {"done": {"absent"}}),
     Operation("enrol and leave", _enrol_and_leave, {}, {}),
