@@ -9,6 +9,7 @@ lock is held, and from where recovery moves it on if the holder dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,8 +114,8 @@ class Claims:
         if taken is None:
             return None
         try:
-            if to_run and any(map(self._reader.is_running, taken.runs)):
-                raise StillRuns(f"job {taken.id} still runs")
+            if to_run and (held := next(filter(self._reader.is_running, taken.runs), None)):
+                raise StillRuns(f"job {taken.id} still runs", held)
             if (job := read(taken.path)) is not None:
                 self._disk.commit(*owed, *taken.changed)
                 if job.id != taken.id:
@@ -141,8 +142,8 @@ class Claims:
 
         job_id = free_id(place.id, place.path, partial(rivals, claimants=worker))
         target = self._layout.claim(worker, job_id, attempt)
-        if same_file(target, place.path):  # another slot puts it back: it has two names just now
-            return None
+        if same_file(target, place.path):  # it has two names just now, and will have one
+            raise OSError(errno.EBUSY, "another slot is putting it back", place.path)
         try:
             changed = self._disk.take(place.path, target)
         except FileNotFoundError:

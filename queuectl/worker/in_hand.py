@@ -18,6 +18,7 @@ class InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Claim, StopSwitch]] = {}
+        self._aside: dict[str, Claim] = {}
         self._claiming = 0
 
     @contextlib.contextmanager
@@ -31,8 +32,9 @@ class InHand:
             self._claiming += 1
             ours = [claim.path for claim, _ in self._running.values() if claim.id == job_id]
         try:
-            if not all(map(exists, ours)):
-                raise StillRuns(f"job {job_id} still runs")
+            for path in ours:
+                if not exists(path):
+                    raise StillRuns(f"job {job_id} still runs", f"{path.removesuffix('.json')}.run")
             yield
         finally:
             with self._lock:
@@ -47,6 +49,16 @@ class InHand:
         """Note that a slot has no job any more."""
         with self._lock:
             del self._running[slot]
+
+    def put_aside(self, claim: Claim) -> None:
+        """Note that a claim is kept, though its slot takes other jobs."""
+        with self._lock:
+            self._aside[claim.path] = claim
+
+    def done(self, claim: Claim) -> None:
+        """Note that a claim that was put aside is not kept any more."""
+        with self._lock:
+            del self._aside[claim.path]
 
     @property
     def any(self) -> bool:
@@ -65,5 +77,6 @@ class InHand:
         with self._lock:
             if self._claiming:
                 return []
-            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            running = (claim for claim, _ in self._running.values())
+            ours = {(claim.id, claim.attempt) for claim in (*running, *self._aside.values())}
             return [place for place in claimed() if (place.id, place.attempt) not in ours]
