@@ -67,6 +67,12 @@ class InHand:
                 if which(claim):
                     switch.stop(reason)
 
+    def check_starts(self) -> None:
+        """End the starts of commands that take longer than the commands may run."""
+        with self._lock:
+            for _, switch in self._running.values():
+                switch.check_start()
+
     def strays(self, claimed: Callable[[], Iterable[ClaimedPlace]]) -> list[ClaimedPlace]:
         """Return those of the worker's claims that no slot has; none while a slot is claiming."""
         with self._lock:

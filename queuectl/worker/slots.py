@@ -108,6 +108,10 @@ class Slots:
         """End the running jobs that somebody has asked to cancel."""
         self._shared.in_hand.stop("cancelled", self._slots[0].is_cancelled)
 
+    def check_starts(self) -> None:
+        """End the starts of commands that take longer than the commands may run."""
+        self._shared.in_hand.check_starts()
+
     def put_back_strays(self) -> None:
         """Put back claims that no slot runs: they could not be put back when they should."""
         if self._shared.stopping:

@@ -196,6 +196,7 @@ class Worker:
         self._slots.put_back_strays()
         self._obey_stop_file()
         self._slots.check_cancels()
+        self._slots.check_starts()
         return self._watch.arm()
 
     # -- idle ------------------------------------------------------------------------------
