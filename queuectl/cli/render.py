@@ -16,7 +16,7 @@ from queuectl.view.status import JobStatus, QueueStatus, WorkerStatus
 from queuectl.view.text import ago, between, command_of, printable, until
 
 if TYPE_CHECKING:
-    from queuectl.queue import Finding
+    from queuectl.queue import Finding, Queue
     from queuectl.view.health import Reason
 
 NO_WORKER = "no worker is running: start one with `queuectl worker start`"
@@ -55,6 +55,12 @@ def status(seen: QueueStatus) -> None:
         note(NO_WORKER)
 
 
+def tell_if_no_worker(queue: Queue) -> None:
+    """Print a note if no worker is running, where somebody waits for one."""
+    if not any(worker.alive for worker in queue.workers()):
+        note(NO_WORKER)
+
+
 def workers(found: list[WorkerStatus]) -> None:
     """Print workers, with a line for each job that runs."""
     if not found:
@@ -63,7 +69,7 @@ def workers(found: list[WorkerStatus]) -> None:
     table(
         ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID"),
         [row for worker in found for row in _worker_rows(worker)],
-        flexible=(0, 4),
+        flexible={0: 12, 4: 8},
     )
 
 
@@ -92,8 +98,8 @@ def jobs(found: list[JobStatus]) -> None:
     table(
         ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
         map(_job_row, found),
-        flexible=(0, 7, 8),
-        droppable=(2, 5, 4),
+        flexible={0: 24, 7: 16, 8: 12},
+        droppable=(2, 5, 4, 6, 8, 3),
     )
 
 
@@ -122,7 +128,7 @@ def _job_row(status: JobStatus) -> tuple[str, ...]:
 def dead_jobs(found: list[JobStatus]) -> None:
     """Print a table of dead jobs, with the reason why each is dead."""
     header = ("ID", "DIED", "ATTEMPTS", "COMMAND", "REASON")
-    table(header, map(_dead_row, found), flexible=(0, 3, 4))
+    table(header, map(_dead_row, found), flexible={0: 24, 3: 16, 4: 16}, droppable=(2,))
 
 
 def _dead_row(status: JobStatus) -> tuple[str, ...]:
@@ -156,7 +162,7 @@ def job(status: JobStatus) -> None:
             )
             for entry in status.job.history
         ],
-        flexible=(5, 6),
+        flexible={5: 8, 6: 16},
     )
 
 
@@ -192,7 +198,7 @@ def settings(values: Mapping[str, Any]) -> None:
         value = values[info.name]
         changed = "" if value == info.default else f"(default {setting(info.default)})"
         rows.append((info.name, setting(value), changed, info.meaning))
-    table(("KEY", "VALUE", "", "MEANING"), rows, flexible=(3,))
+    table(("KEY", "VALUE", "", "MEANING"), rows, flexible={3: 16})
 
 
 def setting(value: Any) -> str:
