@@ -436,7 +436,8 @@ class Queue:
         """Return a worker of this queue; its `run` does the work.
 
         With `drain`, the worker exits when nothing is left to do. Raises SpoolUnusable if other
-        users may write to the spool, unless `allow_shared`.
+        users may write to the spool, unless `allow_shared`; QueuectlError if the limit on open
+        files is too low; OSError if the worker's name cannot be reserved.
         """
         from queuectl.worker.worker import Worker
 

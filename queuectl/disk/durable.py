@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from queuectl import slot_lock
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
 from queuectl.disk.modes import set_new_mode
-from queuectl.disk.reading import same_file
+from queuectl.disk.reading import exists, same_file
 from queuectl.errors import NotDurable
 
 _AT_FDCWD = -100
@@ -128,7 +128,7 @@ class Disk:
         Several processes may try to take one file: the rename succeeds for one of them and
         raises FileNotFoundError for the others. Returns the directories to `commit`, in order.
         """
-        _rename(source, target)
+        rename(source, target)
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
@@ -137,7 +137,7 @@ class Disk:
         If the rename fails, `staged` is removed.
         """
         try:
-            _rename(staged, target)
+            rename(staged, target)
         except BaseException:
             discard(staged)
             raise
@@ -361,8 +361,8 @@ def _rename_exclusive(source: str, target: str) -> None:
     (see `claims.name_to_remove`), but never the target.
 
     A network file system may send a call again whose answer was lost, and then answers that the
-    target exists, or that the source does not, because the first call was carried out. So the
-    names decide, not the answer.
+    target exists, or that the source does not, because the first call was carried out; or it gives
+    up waiting for the answer (ETIMEDOUT). So the names decide, not the answer.
     """
     if _renamed_in_one_call(source, target):
         return
@@ -371,7 +371,7 @@ def _rename_exclusive(source: str, target: str) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)
-    except FileExistsError:
+    except OSError:
         if not same_file(source, target):
             raise
     try:
@@ -383,19 +383,21 @@ def _rename_exclusive(source: str, target: str) -> None:
         raise
 
 
-def _rename(source: str, target: str) -> None:
-    """Rename. An answer that the source is missing is not an error if the rename was carried out.
-
-    That happens when a network file system sends a call again because the answer was lost.
-    """
+def rename(source: str, target: str) -> None:
+    """Rename. An answer that is an error is ignored if the rename was carried out: see above."""
     before = os.lstat(source)
     try:
         os.rename(source, target)
-    except FileNotFoundError:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(before, os.lstat(target)):
-                return
-        raise
+    except OSError:
+        if not _is_now(target, before):
+            raise
+
+
+def _is_now(path: str, file: os.stat_result) -> bool:
+    """Whether a path is now a name of this file, as far as that can be found out."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(file, os.lstat(path))
+    return False
 
 
 def _rename_over(staged: str, target: str) -> None:
@@ -409,17 +411,20 @@ def _rename_over(staged: str, target: str) -> None:
             os.unlink(staged)
         return
     os.lstat(target)
-    _rename(staged, target)
+    rename(staged, target)
 
 
 def _renamed_in_one_call(source: str, target: str, flag: int = _RENAME_NOREPLACE) -> bool:
     """Rename by renameat2(2); False if the kernel or the file system does not have it."""
     if _renameat2 is None:
         return False
+    before = os.lstat(source)
     done = _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag)
     if done == 0:
         return True
     code = ctypes.get_errno()
     if code in _NO_SUCH_CALL:
         return False
+    if _is_now(target, before) and (flag == _RENAME_EXCHANGE or not exists(source)):
+        return True  # carried out all the same
     raise OSError(code, os.strerror(code), source, None, target)

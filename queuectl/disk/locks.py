@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from queuectl import clock, slot_lock
-from queuectl.disk.durable import create, discard
+from queuectl.disk.durable import create, discard, rename
 from queuectl.errors import QueuectlError
 
 LONGEST_WAIT = 30.0
@@ -29,7 +29,7 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     fd = create(staged, os.O_RDWR | os.O_EXCL, mode)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(staged, path)
+        rename(staged, path)
     except BaseException:
         os.close(fd)
         discard(staged)
@@ -37,14 +37,15 @@ def make_locked(path: str, staged: str, mode: int) -> int:
     return fd
 
 
-def try_lock(path: str, *, make_with: int | None = None) -> int | None:
+def try_lock(path: str, *, make_with: int | None = None, is_new: bool = False) -> int | None:
     """Lock a file without waiting and return its descriptor; None if the lock is held already.
 
-    With `make_with`, a mode, a missing file is made. Raises FileNotFoundError if the file is
-    missing, or was removed or replaced before the lock was held.
+    With `make_with`, a mode, a missing file is made; with `is_new` too it must be missing, else
+    raises FileExistsError. Raises FileNotFoundError if the file is missing, or was removed or
+    replaced before the lock was held.
     """
     if make_with is not None:
-        fd = create(path, os.O_RDWR, make_with)
+        fd = create(path, os.O_RDWR | (os.O_EXCL if is_new else 0), make_with)
     else:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

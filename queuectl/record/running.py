@@ -22,8 +22,14 @@ class Run(Struct, frozen=True, kw_only=True):
     inode: int = 0
     host: str
     boot_id: str
+    pid_namespace: str = ""
     pid: int | None
     started_at: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the pid's meaning depends on: see `host.here`."""
+        return self.host, self.boot_id, self.pid_namespace
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):
@@ -32,9 +38,15 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     name: str
     host: str
     boot_id: str
+    pid_namespace: str = ""
     pid: int
     slots: int
     started_at: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the pid's meaning depends on: see `host.here`."""
+        return self.host, self.boot_id, self.pid_namespace
 
 
 def content(run: Run) -> bytes:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterator
 
 import msgspec
 
 from queuectl import clock, host
-from queuectl.disk.locks import try_lock
+from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
@@ -33,6 +32,9 @@ from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 1.0
+"""Seconds after SIGKILL: a process that has not ended by then is looked at in the next round."""
 
 
 def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
@@ -136,33 +138,23 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
 
 def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
-    """End what is left of a dead worker's command; True when nothing of it can be running."""
+    """End what is left of a dead worker's command; True when nothing of it can be running.
+
+    Process ids mean something only on the host, in the boot and in the pid namespace where the
+    command was started: elsewhere only the lock of its run file tells of its end.
+    """
     run = spool.reader.read_run(place)
     path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return True  # the run file is made before the command is started
-    here = (host.hostname(), host.boot_id())
-    if run and (run.host, run.boot_id) == here:
-        led = run.pid is not None and survivors.leads(run.pid, found.st_mtime)
-        marks = survivors.Marks(
-            cookie(place.worker, place.id, run),
-            (found.st_dev, found.st_ino),
-            group=run.pid if led else None,
-        )
-        if not survivors.end(marks, grace, pause=time.sleep):
-            log.error("processes of job %s cannot be killed: waiting for their end", place.id)
-            return False
-    try:
-        lock = try_lock(path)
-    except FileNotFoundError:
-        return True
-    if lock is None:
-        log.warning("job %s still runs on %s: waiting for its end", place.id, run and run.host)
-        return False
-    os.close(lock)
-    return True
+    if run is None or run.place != host.here():
+        is_over = not is_locked(path)
+    else:
+        # No group: its leader may have been reaped, and strangers may have its number.
+        marks = survivors.Marks(cookie(place.worker, place.id, run), None, path)
+        is_over = survivors.end(marks, grace, gives_up=lambda overdue: overdue > _PATIENCE)
+    if not is_over:
+        on = run.host if run else "a host that is not known"
+        log.warning("job %s still runs on %s: waiting for its end", place.id, on)
+    return is_over
 
 
 # -- two places --------------------------------------------------------------------------------

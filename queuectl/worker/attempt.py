@@ -15,15 +15,14 @@ import logging
 import os
 import stat
 import threading
-import time
 from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, host, slot_lock
+from queuectl import clock, host, trouble
 from queuectl.disk.durable import create, write_all
-from queuectl.disk.locks import is_locked, make_locked
+from queuectl.disk.locks import make_locked
 from queuectl.disk.reading import exists, kind
 from queuectl.errors import ClaimLost
 from queuectl.process import spawn, survivors
@@ -36,6 +35,7 @@ from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
 from queuectl.worker import descriptors
+from queuectl.worker.run_end import end_run
 
 log = logging.getLogger(__name__)
 
@@ -44,16 +44,6 @@ LOCK_FD = 64
 
 _NAME_IS_TAKEN = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """Errors at opening a log that mean: its name is taken by something that is not its log."""
-_OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
-
-
-_FIRST_TRY, _LONGEST_TRY = 0.01, 1.0
-"""Seconds between two tries to end what is left of a command: they double."""
-
-
-class NotEnded(Exception):
-    """The worker leaves, and processes of an attempt run on: it has no outcome yet."""
 
 
 class _Order(Struct, frozen=True):
@@ -127,6 +117,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         host=host.hostname(),
         boot_id=host.boot_id(),
         inode=order.claim.inode,
+        pid_namespace=host.pid_namespace(),
         pid=None,
         started_at=entry.started_at or "",
     )
@@ -141,7 +132,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         try:
             command = _start(order, mark, run_file, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+            if trouble.owner(error) == "process":
                 raise
             return _not_started(entry, order.claim.job, error, output)
         with contextlib.suppress(OSError):  # the other marks do without the pid
@@ -162,34 +153,10 @@ def _see_to_the_end(
     asked = wait(command, timeout, switch)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
-        marks = survivors.Marks(mark, survivors.identity(order.run_path), command.group)
-        with slot_lock.released():
-            _end_the_rest(order, marks)
+        marks = survivors.Marks(mark, command.group, order.run_path)
+        of = f"job {order.claim.id}"
+        end_run(marks, order.settings.kill_grace, order.leaving, of=of)
     return ended(entry, asked, command.reap(), timeout)
-
-
-def _end_the_rest(order: _Order, marks: survivors.Marks) -> None:
-    """Return once nothing of the run can be running. Raises NotEnded if the worker leaves before.
-
-    The run file's lock is the truth: it is held by processes too that cannot be seen from here.
-    """
-    grace, pause, is_told = order.settings.kill_grace, _FIRST_TRY, False
-    while not survivors.end(marks, grace, pause=time.sleep) or _is_held(order.run_path):
-        grace = 0.0  # it is over
-        if pause == _LONGEST_TRY and not is_told:
-            is_told = True
-            log.error("job %s: its processes cannot be ended; it waits for them", order.claim.id)
-        if order.leaving.wait(pause):
-            raise NotEnded(f"processes of job {order.claim.id} cannot be ended")
-        pause = min(pause * 2, _LONGEST_TRY)
-
-
-def _is_held(run_file: str) -> bool:
-    """Whether a run file's lock is held, or that cannot be found out now."""
-    try:
-        return is_locked(run_file)
-    except OSError as error:
-        return error.errno in _OUR_TROUBLE
 
 
 def _close(fd: int) -> None:

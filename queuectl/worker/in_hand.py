@@ -44,6 +44,11 @@ class InHand:
         with self._lock:
             del self._running[slot]
 
+    @property
+    def any(self) -> bool:
+        """Whether a slot has a job."""
+        return bool(self._running)
+
     def stop(self, reason: StopReason, which: Callable[[Claim], bool] = lambda _: True) -> None:
         """End the commands of all running jobs, or of those that `which` names."""
         with self._lock:

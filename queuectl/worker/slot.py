@@ -40,6 +40,7 @@ from queuectl.worker.hooks import Hooks
 from queuectl.worker.in_hand import InHand
 from queuectl.worker.intake import Intake
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 from queuectl.worker.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,12 @@ class Slot:
         self._backlog, self._unready = shared.intake.backlog, shared.intake.unready
         self._pauses = shared.pauses
 
+    def open(self) -> None:
+        """Get ready to run. Raises OSError."""
+        self._switch = StopSwitch()
+
     def run(self, may_start: threading.Event) -> None:
         """Work until the backlog is closed; wait a while for `may_start` before the first job."""
-        self._switch = StopSwitch()
         try:
             may_start.wait(SCAN_PATIENCE)
             settled: Settled | None = None
@@ -183,7 +187,7 @@ class Slot:
                 return None
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
-            except attempt.NotEnded as error:
+            except NotEnded as error:
                 log.error("job %s is left to recovery: %s", claim.id, error)
                 self._shared.tally.unsettled += 1
                 return None

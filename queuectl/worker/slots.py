@@ -5,43 +5,59 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from queuectl.errors import QueuectlError
 from queuectl.record import retry
+from queuectl.worker import threads
 from queuectl.worker.slot import Slot, Workshop
 
 
 class Slots:
     """All slots of one worker.
 
-    `failed(error)` is called when a slot has ended by an error that nothing here can handle.
+    `failed(thread, error)` is called when a slot has ended by an error.
     """
 
     def __init__(
-        self, count: int, shared: Workshop, *, failed: Callable[[BaseException], None]
+        self, count: int, shared: Workshop, *, failed: Callable[[str, BaseException], None]
     ) -> None:
-        self.left = count
+        self.left = 0
+        """The number of slots whose threads have not ended."""
         self._shared = shared
         self._slots = [Slot(number, shared) for number in range(1, count + 1)]
         self._failed = failed
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
-    def threads(self, may_start: threading.Event) -> list[threading.Thread]:
-        """Make the slots' threads; each waits a while for `may_start` before its first job."""
-        return [
-            threading.Thread(target=self._run, args=(slot, may_start), name=f"slot-{slot.number}")
-            for slot in self._slots
-        ]
+    def start(self, may_start: threading.Event) -> None:
+        """Start the slots; each waits a while for `may_start` before its first job.
 
-    def _run(self, slot: Slot, may_start: threading.Event) -> None:
-        try:
-            slot.run(may_start)
-        except BaseException as error:  # a bug: leave, so that others recover the job
-            self._failed(error)
-        finally:
+        Raises OSError if one of them cannot be started; the others run.
+        """
+        for slot in self._slots:
+            slot.open()
+            name = f"slot-{slot.number}"
+            work = partial(slot.run, may_start)
             with self._lock:
+                self.left += 1
+            try:
+                self._threads.append(threads.start(name, work, partial(self._ended, name)))
+            except OSError:
                 self.left -= 1
-            self._shared.released()
+                raise
+
+    def join(self) -> None:
+        """Wait until all slots have ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def _ended(self, name: str, error: BaseException | None) -> None:
+        if error is not None:  # a bug: leave, so that others recover the job
+            self._failed(name, error)
+        with self._lock:
+            self.left -= 1
+        self._shared.released()
 
     def stop(self) -> None:
         """Take no new job."""
@@ -53,6 +69,11 @@ class Slots:
         self._shared.pauses.given_up.set()
         self.stop()
         self._shared.in_hand.stop("interrupted")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a slot has a job."""
+        return self._shared.in_hand.any
 
     @property
     def is_leaving_now(self) -> bool:

@@ -142,7 +142,7 @@ def test_what_outlives_its_killed_worker_is_ended_before_the_next_run(
     assert _seen(bench) == NOTHING_SEEN
 
 
-@pytest.mark.parametrize("traits", [("closed",), ("bare",), ("deaf",), ("closed", "bare")])
+@pytest.mark.parametrize("traits", [("closed",), ("bare",), ("deaf",)])
 def test_a_command_that_outlives_its_worker_by_itself_is_ended_before_the_next_run(
     bench: Bench, traits: tuple[str, ...]
 ) -> None:

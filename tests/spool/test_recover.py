@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
-from queuectl.record.encoding import encode
-from queuectl.record.running import Run, cookie
+from queuectl.record.running import Run, content, cookie
 from queuectl.spool.claims import Moved
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
@@ -51,19 +51,25 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        claim: Claim, *, on: str | None = None, marked: bool = True, locked: bool = True
+        claim: Claim,
+        *,
+        on: str | None = None,
+        namespace: str | None = None,
+        marked: bool = True,
+        locked: bool = True,
     ) -> subprocess.Popen[bytes]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
             host=on or host.hostname(),
             boot_id=host.boot_id(),
+            pid_namespace=host.pid_namespace() if namespace is None else namespace,
             pid=None,
             started_at="2026-11-24T08:00:00Z",
         )
         path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
         fd = os.open(path, os.O_RDWR | os.O_CREAT)
-        os.write(fd, encode(info))
+        os.write(fd, content(info))
         fcntl.flock(fd, fcntl.LOCK_EX)
         mark = {survivors.RUN_VARIABLE: cookie(claim.worker, claim.id, info)} if marked else {}
         command = subprocess.Popen(
@@ -72,6 +78,7 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             pass_fds=(fd,) if locked else (),
             start_new_session=True,
         )
+        os.pwrite(fd, content(replace(info, pid=command.pid)), 0)
         os.close(fd)
         started.append(command)
         return command
@@ -227,10 +234,17 @@ def test_what_the_dead_left_running_is_ended_first(
     assert queue.get("a").job.last_attempt.outcome == "lost"
 
 
-def test_what_runs_on_another_host_is_waited_for(
-    queue: Queue, spool: Spool, orphan: Callable[..., Claim], leftover: Callable[..., Any]
+@pytest.mark.parametrize(
+    "place", [{"on": "elsewhere"}, {"namespace": "pid:[1]"}, {"namespace": ""}], ids=str
+)
+def test_what_runs_on_another_host_or_in_another_pid_namespace_is_waited_for(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    place: dict[str, str],
 ) -> None:
-    command = leftover(orphan(), on="elsewhere")
+    command = leftover(orphan(), **place)
     assert _recover(spool) == []
     assert command.poll() is None
     assert queue.get("a").state == "processing"

@@ -16,7 +16,7 @@ from queuectl.record.job import Attempt, Job, Outcome, decode
 from queuectl.record.running import WorkerInfo
 from queuectl.record.settings import Settings
 from queuectl.spool import by_hand, hook_markers
-from queuectl.spool.holder import Holder
+from queuectl.spool.holder import Holder, reserve
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.publish import publish
 from queuectl.spool.recovery import recover
@@ -210,11 +210,13 @@ def _purge(root: Path, ack: Ack) -> None:
 
 
 def _enrol_and_leave(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    reserved = reserve(spool)
     info = WorkerInfo(
-        name=f"test-{os.getpid()}-0000", host="h", boot_id="b", pid=os.getpid(), slots=1,
+        name=reserved.name, host="h", boot_id="b", pid=os.getpid(), slots=1,
         started_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
-    with Holder(_open(root), info):
+    with Holder(spool, info, reserved):
         ack("enrolled")
 
 
