@@ -106,7 +106,7 @@ def jobs(found: list[JobStatus]) -> None:
 def _job_row(status: JobStatus) -> tuple[str, ...]:
     job = status.job
     if job is None:
-        return status.id, status.state, *["-"] * 6, status.problem or "-"
+        return status.id, status.state, *["-"] * 6, status.reason or "-"
     last = job.last_attempt
     took = between(last.started_at, last.finished_at) if last else "-"
     if status.started_at:
@@ -117,11 +117,11 @@ def _job_row(status: JobStatus) -> tuple[str, ...]:
         status.state,
         str(job.priority or "-"),
         ago(job.created_at),
-        str(len(job.history)),
+        str(status.tries),
         took,
         until(job.run_at) if waits else "-",
         command_of(job),
-        (last.error or "-") if last and last.outcome != "ok" else "-",
+        status.reason or "-",
     )
 
 
@@ -132,13 +132,9 @@ def dead_jobs(found: list[JobStatus]) -> None:
 
 
 def _dead_row(status: JobStatus) -> tuple[str, ...]:
-    job = status.job
-    if job is None:
-        return status.id, "-", "-", "-", status.problem or "-"
-    last = job.last_attempt
-    died = last.finished_at if last else job.updated_at
-    reason = status.problem or ((last.error or last.outcome) if last else "-")
-    return status.id, f"{ago(died)} ago", str(job.attempts), command_of(job), reason
+    died = f"{ago(status.ended_at)} ago" if status.ended_at else "-"
+    tries = str(status.tries) if status.job else "-"
+    return status.id, died, tries, command_of(status.job), status.reason or "-"
 
 
 def job(status: JobStatus) -> None:
@@ -174,7 +170,9 @@ def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
         yield "problem", status.problem
     if status.worker:
         slot = f", slot {status.slot}" if status.slot else ""
-        yield "worker", f"{status.worker}{slot}, pid {status.pid}"
+        pid = f", pid {status.pid}" if status.pid and status.problem is None else ""
+        yield "worker", f"{status.worker}{slot}{pid}"
+        yield "attempt", f"{status.attempt}, started {ago(status.started_at)} ago"
     if status.job is None:
         return
     job = status.job
@@ -182,7 +180,9 @@ def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
     yield "created", f"{job.created_at} ({ago(job.created_at)} ago)"
     if job.run_at and status.state in ("pending", "failed"):
         yield "runs at", f"{job.run_at} (in {until(job.run_at)})"
-    shown = {"id", "command", "created_at", "updated_at", "run_at", "history"}
+    shown = {"id", "command", "attempts", "created_at", "updated_at", "run_at", "history"}
+    if job.attempts:
+        yield "attempts", str(job.attempts)
     for name, text in job.raw.items():
         if name not in shown:
             yield name, msgspec.json.format(bytes(text), indent=0).decode()

@@ -80,7 +80,7 @@ def _priority(status: JobStatus) -> str:
 
 
 def _attempts(status: JobStatus) -> str:
-    return str(len(status.job.history)) if status.job else "-"
+    return str(status.tries) if status.job else "-"
 
 
 def _due(status: JobStatus) -> str:
@@ -95,8 +95,7 @@ def _waited(status: JobStatus) -> str:
 
 
 def _ended(status: JobStatus) -> str:
-    last = status.job.last_attempt if status.job else None
-    return ago(last.finished_at) if last else "-"
+    return ago(status.ended_at)
 
 
 def _took(status: JobStatus) -> str:
@@ -105,8 +104,7 @@ def _took(status: JobStatus) -> str:
 
 
 def _reason(status: JobStatus) -> str:
-    last = status.job.last_attempt if status.job else None
-    return status.problem or ((last.error or last.outcome) if last else "-")
+    return status.reason or "-"
 
 
 def _slot(status: JobStatus) -> str:
