@@ -45,15 +45,12 @@ class Moved(Struct, frozen=True):
 
 
 class _Wish(Struct, frozen=True):
-    """A job that a holder wants to claim for an attempt.
-
-    `has_in_hand` is that of `Claims.take`; None if the job is not to be run.
-    """
+    """A job that a holder wants to claim for an attempt; `has_in_hand` is that of `take`."""
 
     worker: str
     place: Place
     attempt: int
-    has_in_hand: Callable[[str], bool] | None = None
+    has_in_hand: Callable[[str], bool] = lambda _: False
 
 
 class _Taken(Struct, frozen=True):
@@ -133,7 +130,7 @@ class Claims:
 
         The claim carries the number of an attempt that is over, so that recovery puts the job back
         and enters no attempt that never was; 0 means that the job belongs in `pending/`.
-        Raises InvalidJob, IdsBusy.
+        Raises InvalidJob, NotYet.
         """
         try:
             before, _ = self._reader.read(place.path)
@@ -143,8 +140,9 @@ class Claims:
         attempts = len(before.history)
 
         def read(path: str) -> Ready | None:
-            job, _ = self._reader.read(path)
-            return Ready(wanted, attempts, job) if len(job.history) == attempts else None
+            job, found = self._reader.read(path)
+            ready = Ready(wanted, attempts, job, found.st_ino)
+            return ready if len(job.history) == attempts else None
 
         place = Place(place.state, wanted, place.path)
         attempt = 0 if place.state == "pending" else attempts
@@ -161,9 +159,9 @@ class Claims:
         origin, home = wish.place.state, taken.id
         try:
             if found := read(taken.path):
-                if wish.has_in_hand and (run := self._run_of(taken, found)):
+                if run := self._run_of(taken, found):
                     home = run.id
-                    raise StillRuns(f"job {run.id} still runs")
+                    raise StillRuns(_still_runs(run.id))
                 self._disk.commit(*owed, *taken.changed)
                 job = found.job if found.job.id == taken.id else found.job.evolve(id=taken.id)
                 path, inode = taken.path, found.inode
@@ -186,8 +184,8 @@ class Claims:
         with _Naming(self._layout.id_lock, self._disk.file_mode) as naming:
             job_id = self._choose_id(wish, source, naming, wish.worker)
             target = self._layout.claim(wish.worker, job_id, wish.attempt)
-            if wish.has_in_hand and wish.has_in_hand(target):
-                raise StillRuns(f"job {job_id} still runs")
+            if wish.has_in_hand(target):
+                raise StillRuns(_still_runs(job_id))
             if same_file(target, source):  # another slot puts it back: it has two names just now
                 return None
             try:
@@ -333,6 +331,10 @@ def free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) ->
         number += 1
         job_id = numbered(wanted, number)
     return job_id
+
+
+def _still_runs(job_id: str) -> str:
+    return f"job {job_id} still runs, though its file was moved away: wait for its command's end"
 
 
 def _without_claim(

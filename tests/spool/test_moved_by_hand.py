@@ -126,3 +126,21 @@ def test_recovery_keeps_what_tells_that_it_runs(
         again = _take(queue, holder, "x.json")
         assert again is not None
         assert (again.id, again.attempt) == ("x", 1)
+
+
+@pytest.mark.parametrize("act", ["cancel", "retry"])
+def test_it_is_neither_cancelled_nor_retried_while_it_runs(
+    queue: Queue, root: Path, drop: Callable[..., Path], act: str
+) -> None:
+    drop("x.json")
+    with Holder(queue.spool) as holder:
+        claim = _take(queue, holder, "x.json")
+        assert claim is not None
+        path = Path(claim.path).with_suffix(".run")
+        command = make_locked(str(path), queue.spool.layout.staged(), 0o600)
+        Path(claim.path).rename(root / "failed" / "x.json")
+        with pytest.raises(StillRuns, match="wait for its command's end"):
+            getattr(queue, act)("x")
+        assert (root / "failed" / "x.json").exists()
+        os.close(command)
+        getattr(queue, act)("x")
