@@ -7,6 +7,7 @@ the order in which jobs move.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -97,13 +98,18 @@ class Reader:
                         found.append(info)
         return found
 
+    def worker_logs(self) -> list[str]:
+        """List the names of the workers whose log is there."""
+        names = os.listdir(self.layout.workers)
+        return sorted(n[:-4] for n in names if n.endswith(".log") and layout.is_worker_file(n))
+
     def leftovers(self) -> Iterator[str]:
         """List the files in `tmp/`, and the logs of detached workers that have left."""
         with os.scandir(self.layout.tmp) as entries:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
-            lock = self.layout.worker(name.removesuffix(".log"), "lock")
-            if name.endswith(".log") and not exists(lock):
+            worker, _, ending = name.partition(".")
+            if ending in layout.WORKER_LOGS and not exists(self.layout.worker(worker, "lock")):
                 yield self.layout.in_workers(name)
 
     # -- find ------------------------------------------------------------------------------
@@ -236,12 +242,13 @@ class Reader:
     def is_running(self, run_file: str) -> bool:
         """Whether a process of a run is alive: it holds the run file's lock.
 
-        True also if that cannot be found out: then the job waits, as it does for a process.
+        True also if that cannot be found out: then the job waits, as it does for a process. What
+        cannot be opened because it is not a file, such as a link, is not a run file.
         """
         try:
             return is_locked(run_file)
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
     # -- age -------------------------------------------------------------------------------
 
