@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -105,6 +105,15 @@ def state(value: object) -> State:
         if value == known or (value == "done" and known == "completed"):
             return known
     raise InvalidInput(f"unknown state {shown(value)}; choose from {', '.join(STATES)}")
+
+
+def choice(name: str, value: T, choices: Sequence[T]) -> T:
+    """Return one of several values. Raises InvalidInput."""
+    if value not in choices:
+        raise InvalidInput(
+            f"unknown {name} {shown(value)}; choose from {', '.join(map(str, choices))}"
+        )
+    return value
 
 
 def states(value: object) -> list[State]:

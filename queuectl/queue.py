@@ -25,14 +25,14 @@ from queuectl.record.job import Job, State, build
 from queuectl.record.settings import Settings, describe, setting_named
 from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
-from queuectl.spool.places import FINISHED, Place
+from queuectl.spool.places import FINISHED, WAITING, Place
 from queuectl.spool.publish import publish, publish_many
 from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.output import Output
-from queuectl.view.pages import Browser
+from queuectl.view.pages import SORTS, Browser, Query, Sort
 from queuectl.view.status import (
     JobStatus,
     QueueStatus,
@@ -189,23 +189,45 @@ class Queue:
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
     def list(
-        self, state: State | Sequence[State] | None = None, *, limit: int | None = None
+        self,
+        state: State | Sequence[State] | None = None,
+        *,
+        limit: int | None = None,
+        search: str = "",
+        sort: Sort | None = None,
     ) -> list[JobStatus]:
-        """Return the jobs of one state, several or all; within each, the last changed is first.
+        """Return the jobs of one state, several or all, with a text in the id or command.
 
-        Raises InvalidInput for an unknown state.
+        By default, state by state: waiting jobs in the order in which they will run, the others
+        with the last changed first. With `sort`, the jobs of all states are in one order: the last
+        changed or created, the most urgent or most often attempted first, ids by the alphabet.
+        Raises InvalidInput for an unknown state or order.
         """
         states = LISTING_ORDER if state is None else arguments.states(state)
-        limit = arguments.count("limit", limit)
+        limit, search = arguments.count("limit", limit), arguments.text("search", search)
+        if sort is not None:
+            return self._sorted(states, limit, search, arguments.choice("sort", sort, SORTS))
         found: builtins.list[JobStatus] = []
+        browser = self.browser()
         for each in states:
             left = None if limit is None else limit - len(found)
-            if left is None or left > 0:
-                seen = (
-                    job_status(self.spool.reader, p) for p in newest(self.spool.reader, each, left)
-                )
+            if each not in WAITING and not search:  # by name and time alone: no file is read
+                places = newest(self.spool.reader, each, left)
+                seen = (job_status(self.spool.reader, place) for place in places)
                 found.extend(status for status in seen if status is not None)
+            elif left is None or left > 0:
+                order: Sort = "next" if each in WAITING else "changed"
+                query = Query(state=each, search=search, sort=order, descending=order != "next")
+                found.extend(browser.find(query, left))
         return found
+
+    def _sorted(
+        self, states: Iterable[State], limit: int | None, search: str, sort: Sort
+    ) -> builtins.list[JobStatus]:
+        """Return the jobs of some states in one order."""
+        query = Query(search=search, sort=sort, descending=sort not in ("id", "next"))
+        found = self.browser().find(query, limit if set(states) == set(LISTING_ORDER) else None)
+        return [status for status in found if status.state in states][:limit]
 
     def status(self) -> QueueStatus:
         """Return the number of jobs in each state, and the workers."""
@@ -245,20 +267,27 @@ class Queue:
         """
         return _newest_attempt(self.get(id, exact=True))
 
-    def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
+    def read_log(
+        self, id: str, attempt: int, offset: int = 0, *, tail: int | None = None
+    ) -> Iterator[bytes]:
         """Yield an attempt's output from an offset on; nothing if there is no log.
 
-        `id` is the full id; the job itself may be gone. Raises OSError.
+        With `tail`, yield its last lines, that many at most. `id` is the full id; the job itself
+        may be gone. Raises OSError.
         """
-        return output.read(self.spool.layout.log(arguments.text("id", id), attempt), offset)
+        path = self.spool.layout.log(arguments.text("id", id), attempt)
+        if tail is not None:
+            offset = output.last_lines(path, tail)
+        return output.read(path, offset)
 
-    def follow(self, id: str, first: int = 1) -> Iterator[Output]:
+    def follow(self, id: str, first: int = 1, *, tail: int | None = None) -> Iterator[Output]:
         """Yield a job's output as it comes, from attempt `first` on, until the job has ended.
 
-        A piece without data says that an attempt starts. `id` is the full id. Raises
+        A piece without data says that an attempt starts. With `tail`, attempt `first` begins with
+        its last lines, that many at most. `id` is the full id. Raises
         NoSuchJob, also if the job is removed meanwhile.
         """
-        return output.follow(self.spool.reader, arguments.text("id", id), first)
+        return output.follow(self.spool.reader, arguments.text("id", id), first, tail)
 
     def ids(self, state: State) -> builtins.list[str]:
         """Return the ids of the jobs of a state; the last changed job is first."""
@@ -423,6 +452,28 @@ class Queue:
         from queuectl.worker.log_file import WorkerLog
 
         return WorkerLog(self.spool, name)
+
+    def worker_logs(self) -> builtins.list[str]:
+        """Return the names of the workers that have a log: those started in the background."""
+        return self.spool.reader.worker_logs()
+
+    def read_worker_log(
+        self, name: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield the log of a worker that runs, or ran, in the background.
+
+        With `tail`, yield its last lines, that many at most; with `follow`, go on until the worker
+        has exited. Raises NoSuchJob if it has no log.
+        """
+        if name not in self.worker_logs():
+            raise NoSuchJob(f"worker {name!r} has no log: only one started with --detach has")
+        path = self.spool.layout.worker(name, "log")
+        offset = 0 if tail is None else output.last_lines(path, tail)
+
+        def over() -> bool:
+            return not follow or not any(w.name == name and w.alive for w in self.workers())
+
+        return output.grow(path, offset, over)
 
     # -- settings --------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import typer
 from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.each import change_each
-from queuectl.cli.printing import note
+from queuectl.cli.printing import note, paged
 from queuectl.cli.purge import remove
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput
@@ -44,7 +44,7 @@ def list_(
     """
     found = shared.look(context, spool, lambda queue: queue.list("dead"), lambda _: [])
     if found or as_json:
-        render.show(found, as_json, render.dead_jobs)
+        render.show(found, as_json, paged(render.dead_jobs))
     else:
         note("no dead jobs")
 

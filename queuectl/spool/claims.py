@@ -9,6 +9,7 @@ lock is held, and from where recovery moves it on if the holder dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,8 +115,8 @@ class Claims:
         On return the claim is durable: its name alone tells owner, job and attempt. Directories
         that are `owed` a commit get it with the claim's commit, before the claim's own.
         `has_in_hand(path)` says whether the worker is running a claim of this path already: its
-        file may have been moved away, and be the one to be claimed. Raises NotYet, NotDurable,
-        InvalidJob, OSError; then nothing is claimed.
+        file may have been moved away, and be the one to be claimed. Raises StillRuns, IdsBusy,
+        NotDurable, InvalidJob, OSError; then nothing is claimed.
         """
 
         def read(path: str) -> Ready | None:
@@ -130,7 +131,7 @@ class Claims:
 
         The claim carries the number of an attempt that is over, so that recovery puts the job back
         and enters no attempt that never was; 0 means that the job belongs in `pending/`.
-        Raises InvalidJob, NotYet.
+        Raises InvalidJob, StillRuns, IdsBusy.
         """
         try:
             before, _ = self._reader.read(place.path)
@@ -161,7 +162,7 @@ class Claims:
             if found := read(taken.path):
                 if run := self._run_of(taken, found):
                     home = run.id
-                    raise StillRuns(_still_runs(run.id))
+                    raise StillRuns(_still_runs(run.id), run.path)
                 self._disk.commit(*owed, *taken.changed)
                 job = found.job if found.job.id == taken.id else found.job.evolve(id=taken.id)
                 path, inode = taken.path, found.inode
@@ -176,7 +177,7 @@ class Claims:
     def _rename_into(self, wish: _Wish) -> _Taken | None:
         """Rename a job into a worker's directory, under an id that no other job has.
 
-        Returns None if the job is gone. Raises NotYet.
+        Returns None if the job is gone. Raises StillRuns, IdsBusy.
         """
         source = wish.place.path
         if not exists(source):  # true for all workers but one, at each job
@@ -185,9 +186,10 @@ class Claims:
             job_id = self._choose_id(wish, source, naming, wish.worker)
             target = self._layout.claim(wish.worker, job_id, wish.attempt)
             if wish.has_in_hand(target):
-                raise StillRuns(_still_runs(job_id))
-            if same_file(target, source):  # another slot puts it back: it has two names just now
-                return None
+                run_file = self._layout.claim(wish.worker, job_id, wish.attempt, "run")
+                raise StillRuns(_still_runs(job_id), run_file)
+            if same_file(target, source):  # it has two names just now, and will have one
+                raise OSError(errno.EBUSY, "another slot is putting it back", source)
             try:
                 changed = self._disk.take(source, target)
             except FileNotFoundError:

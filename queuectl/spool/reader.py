@@ -97,6 +97,11 @@ class Reader:
                         found.append(info)
         return found
 
+    def worker_logs(self) -> list[str]:
+        """List the names of the workers whose log is there."""
+        names = os.listdir(self.layout.workers)
+        return sorted(n[:-4] for n in names if n.endswith(".log") and layout.is_worker_file(n))
+
     def leftovers(self) -> Iterator[str]:
         """List the files in `tmp/`, and the logs of detached workers that have left."""
         with os.scandir(self.layout.tmp) as entries:

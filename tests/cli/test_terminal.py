@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,3 +266,40 @@ class TestAPurgeOfAllDeadJobs:
     ) -> None:
         assert "1 removed" in on_terminal("dlq", "purge", *words, typed=typed)
         assert spool.find("a") is None
+
+
+def test_a_list_of_80_columns_keeps_ids_and_commands(
+    queuectl: Queuectl, on_terminal: Callable[..., str]
+) -> None:
+    lines = [{"id": f"backup-of-host-{n:04}", "command": f"rsync -a /srv/{n}/"} for n in range(3)]
+    queuectl("enqueue", "-", input=json.dumps(lines))
+    queuectl("cancel", "backup-of-host-0002")
+    shown = on_terminal("list", NO_COLOR="1")
+    for line in lines:
+        assert line["id"] in shown
+        assert line["command"] in shown
+    assert "cancelled" in shown  # the last error of one: not an empty column
+    header = shown.splitlines()[0].split()
+    assert "PRI" not in header
+
+
+class TestAPager:
+    @pytest.fixture(autouse=True)
+    def jobs(self, queuectl: Queuectl) -> None:
+        queuectl("enqueue", "-", input='{"command":"true"}\n' * 8)
+
+    @pytest.mark.parametrize(("lines", "paged"), [(6, True), (24, False)])
+    def test_shows_a_list_that_does_not_fit(
+        self, on_terminal: Callable[..., str], tmp_path: Path, lines: int, paged: bool
+    ) -> None:
+        seen = tmp_path / "seen"
+        assert on_terminal("list", lines=lines, PAGER=f"tee {seen}").count("true") == 8
+        assert seen.exists() == paged
+
+    @pytest.mark.parametrize("pager", ["cat", "", "no-such-pager"])
+    def test_is_not_needed(self, on_terminal: Callable[..., str], pager: str) -> None:
+        assert on_terminal("list", lines=6, PAGER=pager).count("true") == 8
+
+    def test_gets_nothing_from_a_pipe(self, queuectl: Queuectl, tmp_path: Path) -> None:
+        queuectl("list", PAGER=f"tee {tmp_path / 'seen'}")
+        assert not (tmp_path / "seen").exists()

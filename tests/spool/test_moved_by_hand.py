@@ -62,7 +62,7 @@ def test_it_waits_for_the_end_of_its_command_and_runs_again_under_its_id(
         claim = root / "processing" / worker.name / "x.1.json"
         eventually(lambda: runs.exists() and runs.read_text() and claim.exists())
         claim.rename(root / to)
-        eventually(worker._intake.unready.names, "it cannot be claimed yet")
+        eventually(lambda: bool(worker._intake.postponed), "it cannot be claimed yet")
         assert runs.read_text() == "once\n"
         (tmp_path / "go").touch()
         eventually(lambda: queue.get("x").state == "completed")

@@ -139,9 +139,8 @@ def test_what_goes_on_is_listed_before_what_is_over(
             os.utime(path, (number + 10 * (name == "new"),) * 2)
     listed = [found.id for found in queue.list()]
     assert listed == [
-        f"{state}-{age}"
-        for state in ("pending", "failed", "dead", "done")
-        for age in ("new", "old")
+        *(f"{state}-{age}" for state in ("pending", "failed") for age in ("old", "new")),
+        *(f"{state}-{age}" for state in ("dead", "done") for age in ("new", "old")),
     ]
     assert [found.id for found in queue.list(limit=3)] == listed[:3]
     assert [found.id for found in queue.list("dead", limit=1)] == ["dead-new"]
@@ -319,3 +318,50 @@ def test_a_naive_time_is_local(queue: Queue) -> None:
     soon = datetime.now().replace(microsecond=0) + timedelta(hours=1)
     run_at = queue.get(queue.enqueue("true", run_at=soon)).job.run_at
     assert clock.parse_timestamp(run_at) == soon.timestamp()
+
+
+class TestTheOrderOfAList:
+    @pytest.fixture
+    def waiting(self, queue: Queue) -> list[str]:
+        """Jobs in the order in which they will run, submitted in another."""
+        queue.enqueue("echo tomorrow", id="e-late", delay=86400, priority=9)
+        queue.enqueue("echo", id="c-first")
+        queue.enqueue("echo soon", id="d-soon", delay=3600)
+        queue.enqueue("echo", id="b-second")
+        queue.enqueue("echo urgent", id="a-urgent", priority=5)
+        return ["a-urgent", "c-first", "b-second", "d-soon", "e-late"]
+
+    def test_is_that_in_which_waiting_jobs_will_run(self, queue: Queue, waiting: list[str]) -> None:
+        assert [status.id for status in queue.list("pending")] == waiting
+        assert [status.id for status in queue.list(limit=2)] == waiting[:2]
+
+    def test_is_the_one_in_which_they_do_run(
+        self, queue: Queue, waiting: list[str], drain: Callable[..., Any]
+    ) -> None:
+        drain(queue, slots=1)
+        starts = [(s.job.last_attempt.started_at or "", s.id) for s in queue.list("completed")]
+        assert [job_id for _, job_id in sorted(starts)] == waiting[:3]
+
+    @pytest.mark.parametrize(
+        ("options", "ids"),
+        [
+            ({"sort": "id"}, "abcde"),
+            ({"sort": "priority"}, "eacdb"),
+            ({"sort": "created"}, "abdce"),
+            ({"sort": "id", "limit": 2}, "ab"),
+            ({"search": "SOON"}, "d"),
+            ({"search": "-la"}, "e"),
+            ({"search": "echo", "sort": "id", "state": ["dead", "pending"], "limit": 3}, "abc"),
+            ({"search": "nothing"}, ""),
+        ],
+        ids=str,
+    )
+    def test_may_be_chosen_and_searched(
+        self, queue: Queue, waiting: list[str], options: dict[str, Any], ids: str
+    ) -> None:
+        assert "".join(status.id[0] for status in queue.list(**options)) == ids
+
+    def test_must_be_known(self, queue: Queue) -> None:
+        sort: Any = "size"
+        with pytest.raises(InvalidInput, match="choose from changed"):
+            queue.list(sort=sort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note
-from queuectl.errors import NoSuchJob, QueuectlError
+from queuectl.errors import InvalidInput, NoSuchJob, QueuectlError
 from queuectl.queue import Queue
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -139,8 +140,8 @@ def stop(
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _named(text: str, alive: list[str]) -> str:
-    found = [name for name in alive if name == text] or [n for n in alive if n.startswith(text)]
+def _named(text: str, names: list[str]) -> str:
+    found = [name for name in names if name == text] or [n for n in names if n.startswith(text)]
     if len(found) == 1:
         return found[0]
     what = "no worker name begins" if not found else f"{len(found)} worker names begin"
@@ -160,6 +161,56 @@ def list_(
     """
     found = shared.look(context, spool, Queue.workers, lambda _: [])
     render.show(found, as_json, render.workers)
+
+
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=_complete_worker,
+        help="Worker that was started with --detach, or a unique prefix of its name "
+        "[default: the only one].",
+    ),
+]
+FollowOption = Annotated[
+    bool,
+    typer.Option("--follow", "-f", help="Print the log as it is written, until the worker exits."),
+]
+TailOption = Annotated[
+    int | None,
+    typer.Option("--tail", "-n", min=1, metavar="N", help="Print only the last N lines."),
+]
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: NameArgument = None,
+    follow: FollowOption = False,
+    tail: TailOption = None,
+    spool: shared.SpoolOption = None,
+) -> None:
+    """Print the log of a worker in the background.
+
+    The log of a worker that has exited is kept for 36 hours.
+
+    \b
+    Examples:
+      queuectl worker logs
+      queuectl worker logs vm-5573 --follow --tail 20
+    """
+    queue = shared.open_queue(context, spool)
+    found = queue.worker_logs()
+    if name is None and len(found) != 1:
+        raise InvalidInput(
+            f"name one of the workers: {', '.join(found)}"
+            if found
+            else "no worker has a log: only one that was started with --detach has"
+        )
+    chosen = found[0] if name is None else _named(name, found)
+    for data in queue.read_worker_log(chosen, tail=tail, follow=follow):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 UserOption = Annotated[
