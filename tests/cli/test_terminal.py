@@ -111,6 +111,11 @@ def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(
     assert "queuectl worker start" in on_terminal("enqueue", "true")
 
 
+def test_but_only_at_the_first_job_that_waits(on_terminal: Callable[..., str]) -> None:
+    on_terminal("enqueue", "true")
+    assert "worker start" not in on_terminal("enqueue", "true")
+
+
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["config", "list"]], ids=" ".join)
 def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Queuectl, words: list[str]) -> None:
     queuectl(
