@@ -63,15 +63,16 @@ class ClaimLost(QueuectlError):
     """The claimed file is gone: someone moved it, or another process took this worker for dead."""
 
 
-class NotYet(QueuectlError):
-    """The job cannot be claimed just now."""
-
-
-class StillRuns(NotYet):
+class StillRuns(QueuectlError):
     """A command of the job still runs, although the job was moved back to where jobs wait."""
 
+    def __init__(self, message: str, run_file: str = "") -> None:
+        super().__init__(message)
+        self.run_file = run_file
+        """The path of the run file whose lock is held while the command runs."""
 
-class IdsBusy(NotYet):
+
+class IdsBusy(QueuectlError):
     """Another process is choosing an id, and this job needs one too."""
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl import arguments, clock
-from queuectl.disk.durable import create
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
@@ -46,6 +45,7 @@ from queuectl.view.status import (
 if TYPE_CHECKING:
     from queuectl.spool.integrity import Finding as Finding
     from queuectl.spool.watch import Watch as Watch
+    from queuectl.worker.log_file import WorkerLog
     from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
@@ -444,11 +444,14 @@ class Queue:
         self.spool.check_private(allow_shared=allow_shared)
         return Worker(self.spool, slots, drain=drain, observer=observer)
 
-    def make_worker_log(self, name: str) -> str:
-        """Make the log file of a worker in the background; return its path."""
-        path = self.spool.layout.worker(name, "log")
-        os.close(create(path, os.O_WRONLY, self.spool.disk.file_mode))
-        return path
+    def make_worker_log(self, name: str) -> WorkerLog:
+        """Make the log of a worker in the background; return it as a stream for `logging`.
+
+        A full log is renamed, and one that was renamed or removed is made again. Raises OSError.
+        """
+        from queuectl.worker.log_file import WorkerLog
+
+        return WorkerLog(self.spool, name)
 
     def worker_logs(self) -> builtins.list[str]:
         """Return the names of the workers that have a log: those started in the background."""

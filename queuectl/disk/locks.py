@@ -92,10 +92,10 @@ def _lock(fd: int) -> bool:
 
 
 def held_too_long(path: str, waited: float) -> QueuectlError:
-    """Make the error of a process that has waited so many seconds for a lock in vain."""
+    """Make the error of a process that has waited for a lock in vain, `waited` seconds."""
     return QueuectlError(
-        f"{path} has been locked for {waited:g} s by {_holder(path)}: nothing was changed; "
-        "let that process end, or kill it, and try again"
+        f"{path} has been locked for {waited:g} s by {_holder(path)}: let that process end, "
+        "or kill it, and try again"
     )
 
 

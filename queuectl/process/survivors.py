@@ -122,6 +122,20 @@ def _end_unseen(marks: Marks, grace: float, gives_up: Callable[[float], bool]) -
         _pause(waited, grace)
 
 
+def end_start(thread: int) -> bool:
+    """End the process with which a thread starts a command, if it is not the command yet.
+
+    `thread` is a thread's native id. Returns whether there was one. Only Linux tells.
+    """
+    found = False
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children") as file:
+        for pid in map(int, file.read().split()):
+            if _is_between_fork_and_exec(pid):
+                _signal({pid}, signal.SIGKILL)
+                found = True
+    return found
+
+
 def _is_held(marks: Marks) -> bool:
     return marks.has_lock and marks.file is not None and is_locked(marks.file)
 

@@ -9,6 +9,7 @@ lock is held, and from where recovery moves it on if the holder dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,15 +46,12 @@ class Moved(Struct, frozen=True):
 
 
 class _Wish(Struct, frozen=True):
-    """A job that a holder wants to claim for an attempt.
-
-    `has_in_hand` is that of `Claims.take`; None if the job is not to be run.
-    """
+    """A job that a holder wants to claim for an attempt; `has_in_hand` is that of `take`."""
 
     worker: str
     place: Place
     attempt: int
-    has_in_hand: Callable[[str], bool] | None = None
+    has_in_hand: Callable[[str], bool] = lambda _: False
 
 
 class _Taken(Struct, frozen=True):
@@ -117,8 +115,8 @@ class Claims:
         On return the claim is durable: its name alone tells owner, job and attempt. Directories
         that are `owed` a commit get it with the claim's commit, before the claim's own.
         `has_in_hand(path)` says whether the worker is running a claim of this path already: its
-        file may have been moved away, and be the one to be claimed. Raises NotYet, NotDurable,
-        InvalidJob, OSError; then nothing is claimed.
+        file may have been moved away, and be the one to be claimed. Raises StillRuns, IdsBusy,
+        NotDurable, InvalidJob, OSError; then nothing is claimed.
         """
 
         def read(path: str) -> Ready | None:
@@ -133,7 +131,7 @@ class Claims:
 
         The claim carries the number of an attempt that is over, so that recovery puts the job back
         and enters no attempt that never was; 0 means that the job belongs in `pending/`.
-        Raises InvalidJob, IdsBusy.
+        Raises InvalidJob, StillRuns, IdsBusy.
         """
         try:
             before, _ = self._reader.read(place.path)
@@ -143,8 +141,9 @@ class Claims:
         attempts = len(before.history)
 
         def read(path: str) -> Ready | None:
-            job, _ = self._reader.read(path)
-            return Ready(wanted, attempts, job) if len(job.history) == attempts else None
+            job, found = self._reader.read(path)
+            ready = Ready(wanted, attempts, job, found.st_ino)
+            return ready if len(job.history) == attempts else None
 
         place = Place(place.state, wanted, place.path)
         attempt = 0 if place.state == "pending" else attempts
@@ -161,9 +160,9 @@ class Claims:
         origin, home = wish.place.state, taken.id
         try:
             if found := read(taken.path):
-                if wish.has_in_hand and (run := self._run_of(taken, found)):
+                if run := self._run_of(taken, found):
                     home = run.id
-                    raise StillRuns(f"job {run.id} still runs")
+                    raise StillRuns(_still_runs(run.id), run.path)
                 self._disk.commit(*owed, *taken.changed)
                 job = found.job if found.job.id == taken.id else found.job.evolve(id=taken.id)
                 path, inode = taken.path, found.inode
@@ -178,7 +177,7 @@ class Claims:
     def _rename_into(self, wish: _Wish) -> _Taken | None:
         """Rename a job into a worker's directory, under an id that no other job has.
 
-        Returns None if the job is gone. Raises NotYet.
+        Returns None if the job is gone. Raises StillRuns, IdsBusy.
         """
         source = wish.place.path
         if not exists(source):  # true for all workers but one, at each job
@@ -186,10 +185,11 @@ class Claims:
         with _Naming(self._layout.id_lock, self._disk.file_mode) as naming:
             job_id = self._choose_id(wish, source, naming, wish.worker)
             target = self._layout.claim(wish.worker, job_id, wish.attempt)
-            if wish.has_in_hand and wish.has_in_hand(target):
-                raise StillRuns(f"job {job_id} still runs")
-            if same_file(target, source):  # another slot puts it back: it has two names just now
-                return None
+            if wish.has_in_hand(target):
+                run_file = self._layout.claim(wish.worker, job_id, wish.attempt, "run")
+                raise StillRuns(_still_runs(job_id), run_file)
+            if same_file(target, source):  # it has two names just now, and will have one
+                raise OSError(errno.EBUSY, "another slot is putting it back", source)
             try:
                 changed = self._disk.take(source, target)
             except FileNotFoundError:
@@ -333,6 +333,10 @@ def free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) ->
         number += 1
         job_id = numbered(wanted, number)
     return job_id
+
+
+def _still_runs(job_id: str) -> str:
+    return f"job {job_id} still runs, though its file was moved away: wait for its command's end"
 
 
 def _without_claim(

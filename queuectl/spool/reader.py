@@ -107,8 +107,8 @@ class Reader:
         with os.scandir(self.layout.tmp) as entries:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
-            lock = self.layout.worker(name.removesuffix(".log"), "lock")
-            if name.endswith(".log") and not exists(lock):
+            worker, _, ending = name.partition(".")
+            if ending in layout.WORKER_LOGS and not exists(self.layout.worker(worker, "lock")):
                 yield self.layout.in_workers(name)
 
     # -- find ------------------------------------------------------------------------------

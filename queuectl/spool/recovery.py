@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -37,22 +38,35 @@ _PATIENCE = 1.0
 """Seconds after SIGKILL: a process that has not ended by then is looked at in the next round."""
 
 
-def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
+def recover(
+    spool: Spool,
+    *,
+    grace: float,
+    draw: float,
+    heir: Heir | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[str]:
     """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
 
     Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL. `draw`,
     in [0, 1), is the random number of the backoff's jitter. What cannot be moved on yet (a process
     on another host still runs, or cannot be killed; the disk is full) is left for the next time.
-    The `heir` takes over their hooks; without one they wait for the next worker.
+    Once `stopping()` is true, everything that is not done yet is left, also in the middle of a
+    grace. The `heir` takes over their hooks; without one they wait for the next worker.
     """
-    moved = []
+    moved: list[str] = []
+    ends = partial(_end_processes, spool, grace=grace, stopping=stopping)
     for name in dead_holders(spool):
         for place in list(spool.reader.claims(name)):
+            if stopping():
+                return moved
             try:
-                if job_id := _recover(spool, place, grace, draw):
+                if job_id := _recover(spool, place, ends, draw):
                     moved.append(job_id)
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
+        if stopping():
+            return moved
         try:
             if heir is not None:
                 hook_recovery.take_over(spool, name, heir)
@@ -60,15 +74,20 @@ def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None
             log.error("hooks of dead worker %s cannot be taken over: %s", name, error)
         with contextlib.suppress(OSError):
             moved_away = [run for run in spool.reader.runs(name) if _is_unsettled(spool, run)]
-            if all(_end_processes(spool, place, grace) for place in moved_away):
+            if all(map(ends, moved_away)):
                 remove_holder(spool, name)
                 if heir is not None:
                     heir.inherit([])
     return moved
 
 
-def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> str | None:
-    """Move on one job of a dead holder; return its id, None if it cannot or need not be moved."""
+def _recover(
+    spool: Spool, place: ClaimedPlace, ends: Callable[[ClaimedPlace], bool], draw: float
+) -> str | None:
+    """Move on one job of a dead holder; return its id, None if it cannot or need not be moved.
+
+    `ends` ends what is left of its command, and tells whether nothing is.
+    """
     try:
         job, _ = spool.reader.read(place.path)
     except FileNotFoundError:
@@ -89,7 +108,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
         return moved.id
-    if not _end_processes(spool, place, grace):
+    if not ends(place):
         return None
     return _settle_lost(spool, place, claim, draw)
 
@@ -137,7 +156,9 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 # -- processes ---------------------------------------------------------------------------------
 
 
-def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
+def _end_processes(
+    spool: Spool, place: ClaimedPlace, *, grace: float, stopping: Callable[[], bool]
+) -> bool:
     """End what is left of a dead worker's command; True when nothing of it can be running.
 
     Process ids mean something only on the host, in the boot and in the pid namespace where the
@@ -150,8 +171,10 @@ def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
     else:
         # No group: its leader may have been reaped, and strangers may have its number.
         marks = survivors.Marks(cookie(place.worker, place.id, run), None, path)
-        is_over = survivors.end(marks, grace, gives_up=lambda overdue: overdue > _PATIENCE)
-    if not is_over:
+        is_over = survivors.end(
+            marks, grace, gives_up=lambda overdue: overdue > _PATIENCE or stopping()
+        )
+    if not is_over and not stopping():
         on = run.host if run else "a host that is not known"
         log.warning("job %s still runs on %s: waiting for its end", place.id, on)
     return is_over

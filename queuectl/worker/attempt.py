@@ -57,6 +57,11 @@ class _Order(Struct, frozen=True):
     leaving: threading.Event
 
     @property
+    def timeout(self) -> float | None:
+        """How long the command may run, in seconds."""
+        return self.claim.job.timeout or self.settings.timeout
+
+    @property
     def run_path(self) -> str:
         """The path of the attempt's run file."""
         return self.spool.layout.claim(self.claim.worker, self.claim.id, self.claim.attempt, "run")
@@ -130,8 +135,9 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         if not exists(order.claim.path):
             raise ClaimLost(f"{order.claim.path} is gone: job {order.claim.id} was moved")
         try:
-            command = _start(order, mark, run_file, output)
-        except (OSError, ValueError) as error:
+            with switch.starting(order.timeout):
+                command = _start(order, mark, run_file, output)
+        except (OSError, ValueError, spawn.NoSuchDirectory) as error:
             if trouble.owner(error) == "process":
                 raise
             return _not_started(entry, order.claim.job, error, output)
@@ -149,14 +155,13 @@ def _see_to_the_end(
     order: _Order, command: Child, mark: str, switch: StopSwitch, entry: Attempt
 ) -> Attempt:
     """Wait for a command's end, and end what is left of it unless it has succeeded."""
-    timeout = order.claim.job.timeout or order.settings.timeout
-    asked = wait(command, timeout, switch)
+    asked = wait(command, order.timeout, switch)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
         marks = survivors.Marks(mark, command.group, order.run_path)
         of = f"job {order.claim.id}"
         end_run(marks, order.settings.kill_grace, order.leaving, of=of)
-    return ended(entry, asked, command.reap(), timeout)
+    return ended(entry, asked, command.reap(), order.timeout)
 
 
 def _close(fd: int) -> None:
@@ -198,7 +203,7 @@ def _start(order: _Order, mark: str, run_file: int, output: int) -> Child:
 
 def _not_started(entry: Attempt, job: Job, error: Exception, output: int) -> Attempt:
     """Return the outcome of a command that cannot be executed, with the exit code of a shell."""
-    if job.cwd is not None and not os.path.isdir(job.cwd):
+    if isinstance(error, spawn.NoSuchDirectory):
         code, reason = None, f"cwd {job.cwd} is not a directory on this host"
     elif isinstance(error, FileNotFoundError):
         code, reason = 127, f"command not found: {job.command[0]}"

@@ -96,7 +96,13 @@ class Housekeeper:
         self.scanned.set()
         with self._troubles.survived("recovery"):
             grace = self._spool.settings.last_good.kill_grace
-            moved = recover(self._spool, grace=grace, draw=random.random(), heir=self._heir)
+            moved = recover(
+                self._spool,
+                grace=grace,
+                draw=random.random(),
+                heir=self._heir,
+                stopping=self._closing.is_set,
+            )
             self._observer.recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL

@@ -16,6 +16,7 @@ class InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Claim, StopSwitch]] = {}
+        self._aside: dict[str, Claim] = {}
         self._claiming = 0
 
     @contextlib.contextmanager
@@ -44,6 +45,16 @@ class InHand:
         with self._lock:
             del self._running[slot]
 
+    def put_aside(self, claim: Claim) -> None:
+        """Note that a claim is kept, though its slot takes other jobs."""
+        with self._lock:
+            self._aside[claim.path] = claim
+
+    def done(self, claim: Claim) -> None:
+        """Note that a claim that was put aside is not kept any more."""
+        with self._lock:
+            del self._aside[claim.path]
+
     @property
     def any(self) -> bool:
         """Whether a slot has a job."""
@@ -56,10 +67,17 @@ class InHand:
                 if which(claim):
                     switch.stop(reason)
 
+    def check_starts(self) -> None:
+        """End the starts of commands that take longer than the commands may run."""
+        with self._lock:
+            for _, switch in self._running.values():
+                switch.check_start()
+
     def strays(self, claimed: Callable[[], Iterable[ClaimedPlace]]) -> list[ClaimedPlace]:
         """Return those of the worker's claims that no slot has; none while a slot is claiming."""
         with self._lock:
             if self._claiming:
                 return []
-            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            running = (claim for claim, _ in self._running.values())
+            ours = {(claim.id, claim.attempt) for claim in (*running, *self._aside.values())}
             return [place for place in claimed() if (place.id, place.attempt) not in ours]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,8 @@ from queuectl.errors import QueuectlError
 from queuectl.record import retry
 from queuectl.worker import threads
 from queuectl.worker.slot import Slot, Workshop
+
+log = logging.getLogger(__name__)
 
 
 class Slots:
@@ -25,6 +28,7 @@ class Slots:
         self.left = 0
         """The number of slots whose threads have not ended."""
         self._shared = shared
+        shared.aside.most = count
         self._slots = [Slot(number, shared) for number in range(1, count + 1)]
         self._failed = failed
         self._threads: list[threading.Thread] = []
@@ -52,6 +56,12 @@ class Slots:
         for thread in self._threads:
             thread.join()
 
+    def leave_unsettled(self) -> None:
+        """Leave to recovery the jobs that were put aside."""
+        for outcome in self._shared.aside.left():
+            log.error("job %s is left to recovery", outcome.claim.id)
+            self._shared.tally.unsettled += 1
+
     def _ended(self, name: str, error: BaseException | None) -> None:
         if error is not None:  # a bug: leave, so that others recover the job
             self._failed(name, error)
@@ -71,6 +81,20 @@ class Slots:
         self._shared.in_hand.stop("interrupted")
 
     @property
+    def unsettled(self) -> bool:
+        """Whether outcomes that were put aside are still to be settled by this worker."""
+        return bool(self._shared.aside.left()) and not self.is_leaving_now
+
+    def settle_again(self) -> None:
+        """Try once more to settle the jobs that were put aside, if it is time."""
+        for outcome in self._shared.aside.due():
+            self._slots[0].settle_again(outcome)
+
+    def seconds_to_next(self) -> float | None:
+        """Return the seconds until `settle_again` has something to do; None if nothing waits."""
+        return self._shared.aside.seconds_to_next()
+
+    @property
     def busy(self) -> bool:
         """Whether a slot has a job."""
         return self._shared.in_hand.any
@@ -83,6 +107,10 @@ class Slots:
     def check_cancels(self) -> None:
         """End the running jobs that somebody has asked to cancel."""
         self._shared.in_hand.stop("cancelled", self._slots[0].is_cancelled)
+
+    def check_starts(self) -> None:
+        """End the starts of commands that take longer than the commands may run."""
+        self._shared.in_hand.check_starts()
 
     def put_back_strays(self) -> None:
         """Put back claims that no slot runs: they could not be put back when they should."""

@@ -58,7 +58,7 @@ class Worker:
         )
         self._signals = StopSignals(self._watch)
         self._hooks = Hooks(spool, self.info.name, slots, changed=self._watch.notify)
-        self._intake = Intake(spool, self._hooks)
+        self._intake = Intake(spool, self._hooks, self._watch.notify)
         shared = Workshop(self.info.name, self._intake, self._hooks, observer, self._released)
         self.tally = shared.tally
         self._slots = Slots(slots, shared, failed=self._fail)
@@ -78,11 +78,6 @@ class Worker:
         """The worker's name, which no other worker has."""
         return self.info.name
 
-    @property
-    def log_path(self) -> str:
-        """The path of its log, for a worker in the background."""
-        return self.spool.layout.worker(self.name, "log")
-
     # -- life ------------------------------------------------------------------------------
 
     def run(self, ready: Callable[[str], None] | None = None) -> Tally:
@@ -100,12 +95,13 @@ class Worker:
                 self._slots.start(may_start=self._housekeeper.scanned)
                 if ready is not None:
                     ready(self.info.name)
-                while self._slots.left:
+                while self._slots.left or (self._slots.unsettled and self._failure is None):
                     self._step()
             finally:
                 self.stop()
                 self._housekeeper.close()
                 self._slots.join()
+                self._slots.leave_unsettled()
                 keeper.join()
                 self._finish_hooks()
                 signal.set_wakeup_fd(-1)  # before its number is another file's
@@ -136,7 +132,8 @@ class Worker:
         for path in paths:
             with self._troubles.survived("changes in the spool"):
                 self._happened(path)
-        self._intake.look_at_unready()
+        self._intake.look_again()
+        self._slots.settle_again()
         if died:
             self._housekeeper.hurry()
         self._hooks.start_due()
@@ -148,10 +145,9 @@ class Worker:
                 self.stop()
 
     def _patience(self) -> float:
-        if self._intake.unready.names():
-            return self._intake.pause()
         is_asked = self.drain or self._stopping or self._awaits_idle or self._hooks.waiting
-        return 1.0 if is_asked else 60.0
+        dates = (self._intake.seconds_to_next(), self._slots.seconds_to_next())
+        return min([1.0 if is_asked else 60.0, *(date for date in dates if date is not None)])
 
     def _happened(self, path: str) -> None:
         """Follow the hint that something has changed at a path."""
@@ -195,6 +191,7 @@ class Worker:
         self._slots.put_back_strays()
         self._obey_stop_file()
         self._slots.check_cancels()
+        self._slots.check_starts()
         return self._watch.arm()
 
     # -- idle ------------------------------------------------------------------------------
@@ -211,8 +208,7 @@ class Worker:
         return self._knows_of_no_work() and not self._has_claims()
 
     def _knows_of_no_work(self) -> bool:
-        backlog, unready = self._intake.backlog, self._intake.unready
-        return not unready.names() and backlog.is_idle(self._slots.left)
+        return not self._intake.awaits_files and self._intake.backlog.is_idle(self._slots.left)
 
     def _has_claims(self) -> bool:
         return any(True for _ in self.spool.reader.claims())

@@ -14,7 +14,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.disk.durable import Disk
-from queuectl.errors import InvalidJob, NotDurable, NotYet
+from queuectl.errors import IdsBusy, InvalidJob, NotDurable
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
 from queuectl.spool.spool import Spool
@@ -146,7 +146,7 @@ def _claim_all(path: str) -> list[str]:
         for name in names:
             sight = spool.reader.look("pending", name)
             if isinstance(sight, Ready):
-                with contextlib.suppress(NotYet):
+                with contextlib.suppress(IdsBusy):
                     claims.append(spool.claims.take(holder.name, "pending", name, sight))
     return [claim.id for claim in claims if claim is not None]
 

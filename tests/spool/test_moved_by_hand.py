@@ -62,7 +62,7 @@ def test_it_waits_for_the_end_of_its_command_and_runs_again_under_its_id(
         claim = root / "processing" / worker.name / "x.1.json"
         eventually(lambda: runs.exists() and runs.read_text() and claim.exists())
         claim.rename(root / to)
-        eventually(worker._intake.unready.names, "it cannot be claimed yet")
+        eventually(lambda: bool(worker._intake.postponed), "it cannot be claimed yet")
         assert runs.read_text() == "once\n"
         (tmp_path / "go").touch()
         eventually(lambda: queue.get("x").state == "completed")
@@ -126,3 +126,21 @@ def test_recovery_keeps_what_tells_that_it_runs(
         again = _take(queue, holder, "x.json")
         assert again is not None
         assert (again.id, again.attempt) == ("x", 1)
+
+
+@pytest.mark.parametrize("act", ["cancel", "retry"])
+def test_it_is_neither_cancelled_nor_retried_while_it_runs(
+    queue: Queue, root: Path, drop: Callable[..., Path], act: str
+) -> None:
+    drop("x.json")
+    with Holder(queue.spool) as holder:
+        claim = _take(queue, holder, "x.json")
+        assert claim is not None
+        path = Path(claim.path).with_suffix(".run")
+        command = make_locked(str(path), queue.spool.layout.staged(), 0o600)
+        Path(claim.path).rename(root / "failed" / "x.json")
+        with pytest.raises(StillRuns, match="wait for its command's end"):
+            getattr(queue, act)("x")
+        assert (root / "failed" / "x.json").exists()
+        os.close(command)
+        getattr(queue, act)("x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,6 +233,54 @@ def test_what_the_dead_left_running_is_ended_first(
     _recover(spool)
     assert command.wait(20) < 0
     assert queue.get("a").job.last_attempt.outcome == "lost"
+
+
+@pytest.mark.parametrize("looks", range(6))
+def test_recovery_leaves_the_rest_once_it_is_told_to_stop(
+    queue: Queue,
+    spool: Spool,
+    root: Path,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
+) -> None:
+    names = ["a", "b", "c"]
+    commands = {leftover(orphan(name)).pid for name in names}
+    asked: list[int] = []
+    monkeypatch.setattr(survivors, "_signal", lambda pids, _: asked.extend(pids))
+    left = iter(range(looks))
+    stopped = recover(spool, grace=1000, draw=0, stopping=lambda: next(left, None) is None)
+    assert stopped == []
+    assert len(set(asked)) == (looks > 1)  # the first look comes before the first claim
+    assert commands >= set(asked)
+    assert {queue.get(name).state for name in names} == {"processing"}
+    monkeypatch.undo()
+    assert sorted(_recover(spool)) == names
+    assert not [*(root / "workers").iterdir()]
+
+
+def test_each_claim_has_a_grace_of_its_own(
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["a", "b", "c"]
+    commands = {leftover(orphan(name)).pid for name in names}
+    sent: list[tuple[int, int]] = []
+    send = survivors._signal
+
+    def ignore_the_first(pids: set[int], number: signal.Signals) -> None:
+        sent.extend((pid, number) for pid in pids)
+        if number == signal.SIGKILL:
+            send(pids, number)
+
+    monkeypatch.setattr(survivors, "_signal", ignore_the_first)
+    assert sorted(_recover(spool)) == names
+    for pid in commands:
+        numbers = [number for each, number in sent if each == pid]
+        assert numbers[:2] == [signal.SIGTERM, signal.SIGKILL]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def start(
 
     On Ctrl-C or SIGTERM the worker takes no new job, lets the running jobs end and exits. On a
     second signal it kills the running jobs and puts them back into pending/. With `--detach` the
-    worker writes its log to workers/NAME.log in the spool.
+    worker writes its log to workers/NAME.log in the spool; at 8 MiB the log becomes NAME.log.1.
 
     A worker needs up to 32 + 10 N open files. It raises its soft limit to that, and does not start
     if the hard limit is lower.
