@@ -216,7 +216,7 @@ class Reader:
             raise InvalidJob(
                 f"the file's name is not a valid job id, and it has no id inside: {ID_RULE}; "
                 'rename the file, put an "id" into it, or let `queuectl dlq retry` run it under '
-                "the name that it has in dead/"
+                "the id that it is listed with"
             )
         return Ready(wanted, len(job.history), job, found.st_ino)
 
