@@ -10,7 +10,7 @@ import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli import render
-from queuectl.cli.printing import note, styled
+from queuectl.cli.printing import interrupts_left_to_child, note, styled
 from queuectl.errors import InvalidSetting, QueuectlError
 from queuectl.queue import Queue
 from queuectl.record.settings import defaults, describe, setting_named
@@ -142,7 +142,8 @@ def _edited(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="queuectl-") as directory:
         path = Path(directory, "queue.toml")
         path.write_text(text, encoding="utf-8")
-        code = subprocess.run(["/bin/sh", "-c", f'{editor} "$1"', "sh", path]).returncode
+        with interrupts_left_to_child():
+            code = subprocess.run(["/bin/sh", "-c", f'{editor} "$1"', "sh", path]).returncode
         if code:
             raise QueuectlError(f"{editor!r} exited with {code}: nothing is changed")
         return path.read_text(encoding="utf-8", errors="replace")
