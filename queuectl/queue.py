@@ -507,6 +507,17 @@ class Queue:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
         return self.spool.settings.set(arguments.text("key", key), text, self.spool.disk)
 
+    def settings_text(self) -> str:
+        """Return the text of `queue.toml`. Raises InvalidSetting if it cannot be read."""
+        return self.spool.settings.text()
+
+    def replace_settings_text(self, before: str, after: str) -> None:
+        """Write a new text of `queue.toml` in place of the one that was read, if it is valid.
+
+        Raises InvalidSetting, also if the file has been changed meanwhile.
+        """
+        self.spool.settings.replace(before, after, self.spool.disk)
+
     def unset_setting(self, key: str) -> None:
         """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""
         self.spool.settings.unset(arguments.text("key", key), self.spool.disk)

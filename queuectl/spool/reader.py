@@ -18,7 +18,7 @@ from queuectl import clock
 from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import NotRegular, exists, has_writer, read_regular
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
-from queuectl.record.ids import is_id
+from queuectl.record.ids import ID_RULE, is_id
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, Job, State, decode
 from queuectl.record.running import Run, WorkerInfo
 from queuectl.spool import layout
@@ -214,7 +214,11 @@ class Reader:
             )
         wanted = wanted_id(job, state, name)
         if not is_id(wanted):
-            raise InvalidJob("the file's name is not a valid job id, and it has no id inside")
+            raise InvalidJob(
+                f"the file's name is not a valid job id, and it has no id inside: {ID_RULE}; "
+                'rename the file, put an "id" into it, or let `queuectl dlq retry` run it under '
+                "the id that it is listed with"
+            )
         return Ready(wanted, len(job.history), job, found.st_ino)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:

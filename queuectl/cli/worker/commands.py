@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note
 from queuectl.errors import InvalidInput, NoSuchJob, QueuectlError
-from queuectl.queue import Queue
+from queuectl.view.text import command_of
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -159,8 +160,11 @@ def list_(
       queuectl worker list
       queuectl worker list --json | jq '.[].running'
     """
-    found = shared.look(context, spool, Queue.workers, lambda _: [])
-    render.show(found, as_json, render.workers)
+    found, running = shared.look(
+        context, spool, lambda queue: (queue.workers(), queue.running()), lambda _: ([], [])
+    )
+    commands = {status.id: command_of(status.job) for status in running}
+    render.show(found, as_json, partial(render.workers, commands=commands))
 
 
 NameArgument = Annotated[
