@@ -145,7 +145,7 @@ def test_a_setting_is_read_and_written_under_one_lock(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    read, write = SettingsFile._text, queue.spool.disk.overwrite
+    read, write = SettingsFile.text, queue.spool.disk.overwrite
 
     def watched(step: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def then(*args: Any, **options: Any) -> Any:
@@ -155,7 +155,7 @@ def test_a_setting_is_read_and_written_under_one_lock(
 
         return then
 
-    monkeypatch.setattr(SettingsFile, "_text", watched("read", read))
+    monkeypatch.setattr(SettingsFile, "text", watched("read", read))
     monkeypatch.setattr(queue.spool.disk, "overwrite", watched("write", write))
     queue.set_setting("max_retries", "7")
     assert {*steps[: steps.index("write, locked") + 1]} == {"read, locked", "write, locked"}
