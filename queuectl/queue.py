@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl import arguments, clock
-from queuectl.disk.durable import create
+from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
@@ -46,6 +46,7 @@ from queuectl.view.status import (
 if TYPE_CHECKING:
     from queuectl.spool.integrity import Finding as Finding
     from queuectl.spool.watch import Watch as Watch
+    from queuectl.worker.log_file import WorkerLog
     from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
@@ -61,8 +62,8 @@ def default_path() -> str:
 
 
 def is_spool(path: str | os.PathLike[str]) -> bool:
-    """Whether a directory is a spool."""
-    return any(map(os.path.exists, layout.Layout(os.fspath(path)).marks))
+    """Whether a directory is a spool. Raises OSError if that cannot be found out."""
+    return any(map(exists, layout.Layout(os.fspath(path)).marks))
 
 
 class Queue:
@@ -444,11 +445,14 @@ class Queue:
         self.spool.check_private(allow_shared=allow_shared)
         return Worker(self.spool, slots, drain=drain, observer=observer)
 
-    def make_worker_log(self, name: str) -> str:
-        """Make the log file of a worker in the background; return its path."""
-        path = self.spool.layout.worker(name, "log")
-        os.close(create(path, os.O_WRONLY, self.spool.disk.file_mode))
-        return path
+    def make_worker_log(self, name: str) -> WorkerLog:
+        """Make the log of a worker in the background; return it as a stream for `logging`.
+
+        A full log is renamed, and one that was renamed or removed is made again. Raises OSError.
+        """
+        from queuectl.worker.log_file import WorkerLog
+
+        return WorkerLog(self.spool, name)
 
     def worker_logs(self) -> builtins.list[str]:
         """Return the names of the workers that have a log: those started in the background."""
@@ -502,6 +506,17 @@ class Queue:
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
         return self.spool.settings.set(arguments.text("key", key), text, self.spool.disk)
+
+    def settings_text(self) -> str:
+        """Return the text of `queue.toml`. Raises InvalidSetting if it cannot be read."""
+        return self.spool.settings.text()
+
+    def replace_settings_text(self, before: str, after: str) -> None:
+        """Write a new text of `queue.toml` in place of the one that was read, if it is valid.
+
+        Raises InvalidSetting, also if the file has been changed meanwhile.
+        """
+        self.spool.settings.replace(before, after, self.spool.disk)
 
     def unset_setting(self, key: str) -> None:
         """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""

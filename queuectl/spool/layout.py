@@ -19,6 +19,9 @@ DIRECTORIES: Final[dict[State, str]] = {
 }
 """The directory of each state."""
 
+WORKER_LOGS = ("log", "log.1")
+"""The endings of the log of a worker in the background, and of its older part."""
+
 LEFTOVER_SECONDS = 36 * 3600
 """The age of a file in `tmp/` from which it is a leftover (the age is Maildir's)."""
 
@@ -119,7 +122,7 @@ class Layout:
         return f"{self.logs}/{check_id(job_id)}.{attempt}.log"
 
     def worker(self, name: str, ending: str) -> str:
-        """The path of a worker's `json`, `lock`, `stop` or `log` file."""
+        """The path of a worker's `json`, `lock`, `stop` or `log` file, or of its `log.1`."""
         return f"{self.workers}/{name}.{ending}"
 
     def staged(self) -> str:
@@ -142,8 +145,8 @@ def is_worker(name: str) -> bool:
 
 def is_worker_file(name: str) -> bool:
     """Whether this may be the name of a worker's file in `workers/`."""
-    stem, _, ending = name.rpartition(".")
-    return is_worker(stem) and ending in ("json", "lock", "stop", "log")
+    stem, _, ending = name.partition(".")
+    return is_worker(stem) and ending in ("json", "lock", "stop", *WORKER_LOGS)
 
 
 def is_job_name(name: str) -> bool:

@@ -78,11 +78,6 @@ class Worker:
         """The worker's name, which no other worker has."""
         return self.info.name
 
-    @property
-    def log_path(self) -> str:
-        """The path of its log, for a worker in the background."""
-        return self.spool.layout.worker(self.name, "log")
-
     # -- life ------------------------------------------------------------------------------
 
     def run(self, ready: Callable[[str], None] | None = None) -> Tally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note
 from queuectl.errors import InvalidInput, NoSuchJob, QueuectlError
-from queuectl.queue import Queue
+from queuectl.view.text import command_of
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -71,7 +72,7 @@ def start(
 
     On Ctrl-C or SIGTERM the worker takes no new job, lets the running jobs end and exits. On a
     second signal it kills the running jobs and puts them back into pending/. With `--detach` the
-    worker writes its log to workers/NAME.log in the spool.
+    worker writes its log to workers/NAME.log in the spool; at 8 MiB the log becomes NAME.log.1.
 
     A worker needs up to 32 + 10 N open files. It raises its soft limit to that, and does not start
     if the hard limit is lower.
@@ -159,8 +160,11 @@ def list_(
       queuectl worker list
       queuectl worker list --json | jq '.[].running'
     """
-    found = shared.look(context, spool, Queue.workers, lambda _: [])
-    render.show(found, as_json, render.workers)
+    found, running = shared.look(
+        context, spool, lambda queue: (queue.workers(), queue.running()), lambda _: ([], [])
+    )
+    commands = {status.id: command_of(status.job) for status in running}
+    render.show(found, as_json, partial(render.workers, commands=commands))
 
 
 NameArgument = Annotated[
