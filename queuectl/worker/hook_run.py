@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+from typing import Literal
 
 import msgspec
 
@@ -13,7 +14,7 @@ from queuectl import trouble
 from queuectl.disk.durable import create, discard
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
+from queuectl.process.waiting import OutputLimit, StopSwitch, wait
 from queuectl.record import hook_event
 from queuectl.record.hook_event import VARIABLES, Marker
 from queuectl.record.job import Attempt, Outcome
@@ -75,21 +76,22 @@ def _run_command(
     """Run a hook's command to its end; return what went wrong, in one line."""
     output = _open_output(spool)
     try:
+        limit = OutputLimit(output, settings.output_max)
         try:
             hook = _start(command, told, output)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and trouble.owner(error) != "file":
                 raise  # the machine's: the hook can be started later
             return f"cannot be started: {error}"
-        asked: Outcome | None = "interrupted"
+        asked: Outcome | Literal["output"] | None = "interrupted"
         try:
-            asked = wait(hook, settings.hook_timeout, switch)
+            asked = wait(hook, settings.hook_timeout, switch, limit)
         finally:
             if asked:
                 end_run(_marks(told, hook, output), settings.kill_grace, leaving, of=of)
             code = hook.reap()
         entry = Attempt(attempt=0, outcome="failed")
-        entry = ended(entry, asked, code, settings.hook_timeout)
+        entry = ended(entry, asked, code, settings.hook_timeout, settings.output_max)
         return entry.error and f"{entry.error}{_end_of(output)}"
     finally:
         os.close(output)
