@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl import arguments, clock
+from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
@@ -61,8 +62,8 @@ def default_path() -> str:
 
 
 def is_spool(path: str | os.PathLike[str]) -> bool:
-    """Whether a directory is a spool."""
-    return any(map(os.path.exists, layout.Layout(os.fspath(path)).marks))
+    """Whether a directory is a spool. Raises OSError if that cannot be found out."""
+    return any(map(exists, layout.Layout(os.fspath(path)).marks))
 
 
 class Queue:

@@ -7,6 +7,7 @@ the order in which jobs move.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -245,12 +246,13 @@ class Reader:
     def is_running(self, run_file: str) -> bool:
         """Whether a process of a run is alive: it holds the run file's lock.
 
-        True also if that cannot be found out: then the job waits, as it does for a process.
+        True also if that cannot be found out: then the job waits, as it does for a process. What
+        cannot be opened because it is not a file, such as a link, is not a run file.
         """
         try:
             return is_locked(run_file)
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
     # -- age -------------------------------------------------------------------------------
 

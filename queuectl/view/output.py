@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from queuectl.disk.reading import NotRegular, open_regular
 from queuectl.errors import NoSuchJob
 from queuectl.spool.places import FINISHED, ClaimedPlace
 from queuectl.spool.reader import Reader
@@ -45,14 +47,40 @@ def follow(reader: Reader, job_id: str, first: int, tail: int | None = None) -> 
 
 
 def read(path: str, offset: int = 0) -> Iterator[bytes]:
-    """Yield the bytes of a log from an offset on; nothing if the log is missing."""
+    """Yield the bytes of a log from an offset on; nothing if the log is missing. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), open(open_regular(path)[0], "rb") as file:
+        file.seek(offset)
+        while data := file.read(CHUNK_BYTES):
+            yield data
+
+
+def part(path: str, first: int, count: int) -> tuple[bytes, int]:
+    """Return so much of a log from an offset on, and the size of the log; 0 if it is missing.
+
+    Raises OSError.
+    """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            file.seek(offset)
-            while data := file.read(CHUNK_BYTES):
-                yield data
+        fd, found = open_regular(path)
     except FileNotFoundError:
-        return
+        return b"", 0
+    try:
+        return os.pread(fd, count, first), found.st_size
+    finally:
+        os.close(fd)
+
+
+def problem(path: str) -> str:
+    """Say why there is no output to read in a log; "" if there is some, or may come."""
+    name = os.path.basename(path)
+    try:
+        os.close(open_regular(path)[0])
+    except FileNotFoundError:
+        return f"{name} does not exist: the attempt wrote no log, or the log was removed"
+    except NotRegular as error:
+        return f"{name} {error.strerror}"
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return ""
 
 
 def last_lines(path: str, lines: int) -> int:

@@ -12,7 +12,9 @@ import pytest
 from helpers.hooks import TELL
 
 from queuectl import Queue
+from queuectl.disk.durable import Disk
 from queuectl.process import survivors
+from queuectl.spool.claims import Claims
 from queuectl.worker.worker import Worker
 
 
@@ -307,4 +309,27 @@ def test_a_worker_that_stops_runs_the_idle_hook_if_the_queue_is_idle(
         (tmp_path / "go").write_text("go")
 
     work(queue, stop)
+    assert told() == ["done a", "idle"]
+
+
+def test_a_marker_is_on_disk_before_its_event(
+    queue: Queue, drain: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Any] = []
+    commit, settle = Disk.commit, Claims.settle
+
+    def noted_commit(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        if paths[-1].endswith("/hooks"):
+            steps.append(f"{len(os.listdir(paths[-1]))} on disk")
+
+    def noted_settle(*args: Any) -> Any:
+        steps.append("settle")
+        return settle(*args)
+
+    queue.enqueue("true", id="a")
+    monkeypatch.setattr(Disk, "commit", noted_commit)
+    monkeypatch.setattr(Claims, "settle", noted_settle)
+    drain(queue)
+    assert steps[:2] == ["1 on disk", "settle"]
     assert told() == ["done a", "idle"]
