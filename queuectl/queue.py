@@ -239,13 +239,13 @@ class Queue:
         return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
     def has_no_worker_for(self, count: int) -> bool:
-        """Whether no worker is running, and no job is pending but the last `count`.
+        """Whether no worker takes jobs, and no job is pending but the last `count`.
 
         A face says so once then, not after each of a loop's enqueues.
         """
         pending = self.spool.reader.names("pending")
         return next(islice(pending, count, None), None) is None and not any(
-            worker.alive for worker in self.workers()
+            worker.takes_jobs for worker in self.workers()
         )
 
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:

@@ -28,7 +28,7 @@ from queuectl.worker.housekeeping import Housekeeper
 from queuectl.worker.intake import Intake
 from queuectl.worker.slot import Workshop
 from queuectl.worker.slots import Slots
-from queuectl.worker.stopping import StopSignals, Wish, read_stop_file
+from queuectl.worker.stopping import StopSignals, Wish, announce_stop, read_stop_file
 from queuectl.worker.tally import Tally
 from queuectl.worker.troubles import Troubles
 
@@ -114,7 +114,9 @@ class Worker:
 
     def stop(self) -> None:
         """Take no new job; leave when the running ones have ended."""
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            announce_stop(self.spool.layout.worker(self.name, "stop"), self.spool.disk.file_mode)
         self._slots.stop()
         self._watch.notify()
 
