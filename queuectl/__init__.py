@@ -41,6 +41,9 @@ else:
                     return globals().setdefault(name, getattr(module, name))
         raise AttributeError(f"module 'queuectl' has no attribute {name!r}")
 
+    def __dir__() -> list[str]:  # what a prompt completes
+        return __all__
+
 
 __all__ = [
     "AmbiguousId",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from queuectl import arguments, clock
+from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
@@ -61,8 +62,8 @@ def default_path() -> str:
 
 
 def is_spool(path: str | os.PathLike[str]) -> bool:
-    """Whether a directory is a spool."""
-    return any(map(os.path.exists, layout.Layout(os.fspath(path)).marks))
+    """Whether a directory is a spool. Raises OSError if that cannot be found out."""
+    return any(map(exists, layout.Layout(os.fspath(path)).marks))
 
 
 class Queue:
@@ -365,7 +366,8 @@ class Queue:
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
-        The job moves to `pending/` with `attempts` 0; its history and logs are kept. Raises
+        The job moves to `pending/` with `attempts` 0; its history and logs are kept, and so is the
+        time of a job that was cancelled before it. Raises
         NoSuchJob, AmbiguousId, WrongState, and InvalidJob if its file is still not a valid job.
         """
         from queuectl.spool.by_hand import retry
@@ -505,6 +507,17 @@ class Queue:
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
         return self.spool.settings.set(arguments.text("key", key), text, self.spool.disk)
+
+    def settings_text(self) -> str:
+        """Return the text of `queue.toml`. Raises InvalidSetting if it cannot be read."""
+        return self.spool.settings.text()
+
+    def replace_settings_text(self, before: str, after: str) -> None:
+        """Write a new text of `queue.toml` in place of the one that was read, if it is valid.
+
+        Raises InvalidSetting, also if the file has been changed meanwhile.
+        """
+        self.spool.settings.replace(before, after, self.spool.disk)
 
     def unset_setting(self, key: str) -> None:
         """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli import render
-from queuectl.cli.printing import note, styled
+from queuectl.cli.printing import interrupts_left_to_child, note, styled
+from queuectl.errors import InvalidSetting, QueuectlError
 from queuectl.queue import Queue
 from queuectl.record.settings import defaults, describe, setting_named
 
@@ -99,3 +102,48 @@ def unset(context: typer.Context, key: KeyArgument, spool: shared.SpoolOption = 
     """
     shared.open_queue(context, spool).unset_setting(key)
     note(f"{key} is {render.setting(describe()[key].default)}, the default")
+
+
+@app.command()
+def edit(context: typer.Context, spool: shared.SpoolOption = None) -> None:
+    """Edit queue.toml with $VISUAL or $EDITOR.
+
+    The text is checked before it is used: at a terminal, queuectl offers to go on editing if it is
+    not valid.
+
+    \b
+    Examples:
+      queuectl config edit
+    """
+    queue = shared.open_queue(context, spool, create=True)
+    before = text = queue.settings_text()
+    while True:
+        text = _edited(text)
+        if text == before:
+            note("nothing is changed")
+            return
+        try:
+            queue.replace_settings_text(before, text)
+        except InvalidSetting as error:
+            if sys.stdin.isatty() and typer.confirm(f"{error}. Go on editing?", True, err=True):
+                continue
+            raise
+        note(f"{queue.settings_path} is changed")
+        return
+
+
+def _edited(text: str) -> str:
+    """Return what somebody makes of a text in the editor. Raises QueuectlError."""
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(prefix="queuectl-") as directory:
+        path = Path(directory, "queue.toml")
+        path.write_text(text, encoding="utf-8")
+        with interrupts_left_to_child():
+            code = subprocess.run(["/bin/sh", "-c", f'{editor} "$1"', "sh", path]).returncode
+        if code:
+            raise QueuectlError(f"{editor!r} exited with {code}: nothing is changed")
+        return path.read_text(encoding="utf-8", errors="replace")

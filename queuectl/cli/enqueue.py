@@ -38,7 +38,8 @@ class EnqueueCommand(TyperCommand):
             words = _program_in(args)
             if len(words) < 2 or not words[1].startswith("-"):
                 raise
-            raise InvalidInput(f"{error.format_message()} {_dashes(words)}") from None
+            problem = error.format_message().rstrip(".")
+            raise InvalidInput(f"{problem}. {_dashes(words)}") from None
 
 
 def _program_in(args: list[str]) -> list[str]:

@@ -92,10 +92,10 @@ def table(
 ) -> None:
     """Print a table, cut to the width of the terminal if there is one.
 
-    Columns are given by number. The `flexible` columns are narrowed, but not below the width that
-    is given for each. Where that is not enough, `droppable` columns are left out, first the
-    empty ones, then in the order given. In a pipe nothing is cut, and a very long cell
-    does not widen its whole column.
+    Columns are given by number. First those of the `droppable` columns that are empty are left out.
+    Then the `flexible` columns are narrowed, but not below the width that is given for each. Where
+    that is not enough, the other droppable columns are left out, in the order given. In a pipe
+    nothing is cut, and a very long cell does not widen its whole column.
     """
     cells_of = [[printable(cell) for cell in row] for row in rows]
     columns = [list(column) for column in zip(header, *cells_of, strict=True)]
@@ -103,7 +103,7 @@ def table(
     screen = sys.stdout.isatty()
     if screen:
         empty = [n for n in droppable if {*columns[n][1:]} <= _NOTHING]
-        _fit(widths, flexible, dict.fromkeys([*empty, *droppable]))
+        _fit(widths, flexible, empty, [number for number in droppable if number not in empty])
     else:
         widths = {number: min(width, _MAX_PADDING) for number, width in widths.items()}
     for row in [header, *cells_of]:
@@ -115,7 +115,12 @@ def table(
         print(line.replace(state, styled(state, state), 1) if state else line)
 
 
-def _fit(widths: dict[int, int], flexible: Mapping[int, int], droppable: Iterable[int]) -> None:
+def _fit(
+    widths: dict[int, int],
+    flexible: Mapping[int, int],
+    empty: Iterable[int],
+    droppable: Iterable[int],
+) -> None:
     """Drop and narrow columns until they fit the terminal."""
     available = shutil.get_terminal_size().columns
 
@@ -123,10 +128,12 @@ def _fit(widths: dict[int, int], flexible: Mapping[int, int], droppable: Iterabl
         least = {n: min(w, flexible.get(n, w)) if narrowed else w for n, w in widths.items()}
         return sum(least.values()) + 2 * (len(least) - 1) - available
 
+    for number in empty:
+        if excess(narrowed=False) > 0:
+            del widths[number]
     for number in droppable:
-        if excess(narrowed=True) <= 0:
-            break
-        del widths[number]
+        if excess(narrowed=True) > 0:
+            del widths[number]
     # A terminal that is too narrow even so: the widest goes on giving.
     least = {n: min(widths[n], flexible[n]) for n in flexible if n in widths}
     while excess(narrowed=False) > 0 and widths:
@@ -186,13 +193,18 @@ def _page(text: str) -> bool:
         return False
     import subprocess  # not at the top: an enqueue needs none
 
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's
-    try:
-        environment = {"LESS": "FRX", **os.environ}
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", pager], stdin=subprocess.PIPE, env=environment, restore_signals=True
-        )
+    environment = {"LESS": "FRX", **os.environ}
+    with interrupts_left_to_child():
+        process = subprocess.Popen(["/bin/sh", "-c", pager], stdin=subprocess.PIPE, env=environment)
         process.communicate(text.encode(sys.stdout.encoding, "backslashreplace"))
+    return True
+
+
+@contextlib.contextmanager
+def interrupts_left_to_child() -> Iterator[None]:
+    """Ignore Ctrl-C while a program has the terminal, to which it means something of its own."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
-    return True

@@ -61,19 +61,20 @@ def tell_if_no_worker(queue: Queue) -> None:
         note(NO_WORKER)
 
 
-def workers(found: list[WorkerStatus]) -> None:
-    """Print workers, with a line for each job that runs."""
+def workers(found: list[WorkerStatus], commands: Mapping[str, str]) -> None:
+    """Print workers, with a line for each job that runs; `commands` has the commands by id."""
     if not found:
         note(NO_WORKER)
         return
     table(
-        ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID"),
-        [row for worker in found for row in _worker_rows(worker)],
-        flexible={0: 12, 4: 8},
+        ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID", "COMMAND"),
+        [row for worker in found for row in _worker_rows(worker, commands)],
+        flexible={0: 12, 4: 12, 8: 12},
+        droppable=(5, 1),
     )
 
 
-def _worker_rows(worker: WorkerStatus) -> Iterator[tuple[str, ...]]:
+def _worker_rows(worker: WorkerStatus, commands: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     up = ago(worker.started_at) if worker.alive else "died"
     about = (worker.name, str(worker.pid), up)
     for busy in worker.running:
@@ -84,10 +85,11 @@ def _worker_rows(worker: WorkerStatus) -> Iterator[tuple[str, ...]]:
             str(busy.attempt),
             ago(busy.started_at),
             str(busy.pid or "-"),
+            commands.get(busy.id, "-"),
         )
         about = ("", "", "")
     if not worker.running:
-        yield (*about, f"-/{worker.slots}", "idle" if worker.alive else "-", "-", "-", "-")
+        yield (*about, f"-/{worker.slots}", "idle" if worker.alive else "-", *["-"] * 4)
 
 
 # -- jobs ------------------------------------------------------------------------------------

@@ -222,8 +222,13 @@ def schema() -> dict[str, Any]:
     }
 
 
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of UTF-8 and UTF-16
+
+
 def _split(data: bytes) -> dict[str, Raw]:
     """Return the JSON text of each key. Raises NotJson if the bytes are not a JSON object."""
+    if data.startswith(_BYTE_ORDER_MARKS):
+        raise NotJson("it begins with a byte order mark (BOM): save it as UTF-8 without one")
     try:
         data.decode()
         raw = _decode_raw(data)

@@ -47,8 +47,11 @@ class SettingsFile:
 
     def values(self) -> dict[str, Any]:
         """Return what the file sets. Raises SpoolUnusable, InvalidSetting."""
+        return self._values_in(self.text())
+
+    def _values_in(self, text: str) -> dict[str, Any]:
         try:
-            values = tomllib.loads(self._text())
+            values = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: huge integers
             raise InvalidSetting(f"{self._layout.settings}: {toml_problem(error)}") from None
         stated = values.pop("format", FORMAT)
@@ -75,13 +78,30 @@ class SettingsFile:
         setting_named(key)
         self._edit(key, None, disk)
 
+    def replace(self, before: str, after: str, disk: Disk) -> None:
+        """Write a whole new text in place of the one that was read; the old one may be invalid.
+
+        Raises InvalidSetting if the new text is not valid, or the old one is not there any more.
+        """
+        with self._locked(disk):
+            check(self._values_in(after))
+            if self.text() != before:
+                raise InvalidSetting(
+                    f"{self._layout.settings} was changed meanwhile: edit it again"
+                )
+            self._write(after, disk)
+
+    def _write(self, text: str, disk: Disk) -> None:
+        disk.overwrite(self._layout.settings, text.encode(), staged=self._layout.staged())
+        disk.commit(self._layout.root)
+
     def _edit(self, key: str, value: Any, disk: Disk) -> None:
         import tomlkit
 
         with self._locked(disk):
             self.values()  # a file that is broken, or of another format, must not be rewritten
             try:
-                document = tomlkit.parse(self._text())
+                document = tomlkit.parse(self.text())
             except (ValueError, RecursionError) as error:
                 problem = toml_problem(error)
                 raise InvalidSetting(f"{self._layout.settings}: {problem}") from None
@@ -89,9 +109,7 @@ class SettingsFile:
                 document.pop(key, None)
             else:
                 document[key] = value
-            text = tomlkit.dumps(document).encode()
-            disk.overwrite(self._layout.settings, text, staged=self._layout.staged())
-            disk.commit(self._layout.root)
+            self._write(tomlkit.dumps(document), disk)
 
     @contextlib.contextmanager
     def _locked(self, disk: Disk) -> Iterator[None]:
@@ -109,7 +127,8 @@ class SettingsFile:
         finally:
             lock.release()
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """Return the file's text; "" if it is missing. Raises InvalidSetting."""
         try:
             return read_regular(self._layout.settings, MAX_BYTES)[0].decode()
         except FileNotFoundError:

@@ -78,6 +78,7 @@ class TestTheLogOfAWorker:
         eventually(lambda: spool.is_in("completed", "a"))
         eventually(lambda: "completed" in queuectl("worker", "logs").out)
         assert "completed" in queuectl("worker", "logs", name[:-2], "--tail", "1").out
+        assert queuectl.json("worker", "logs")["worker"] == name
         following = queuectl.start("worker", "logs", name, "--follow")
         queuectl("worker", "stop", "--wait")
         assert f"worker {name} started" in following.communicate(timeout=60)[0]

@@ -111,6 +111,11 @@ def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(
     assert "queuectl worker start" in on_terminal("enqueue", "true")
 
 
+def test_but_only_at_the_first_job_that_waits(on_terminal: Callable[..., str]) -> None:
+    on_terminal("enqueue", "true")
+    assert "worker start" not in on_terminal("enqueue", "true")
+
+
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["config", "list"]], ids=" ".join)
 def test_a_reader_that_has_seen_enough_is_no_error(queuectl: Queuectl, words: list[str]) -> None:
     queuectl(
@@ -280,7 +285,7 @@ def test_a_list_of_80_columns_keeps_ids_and_commands(
         assert line["command"] in shown
     assert "cancelled" in shown  # the last error of one: not an empty column
     header = shown.splitlines()[0].split()
-    assert "PRI" not in header
+    assert not {"PRI", "TOOK", "NEXT"} & {*header}
 
 
 class TestAPager:

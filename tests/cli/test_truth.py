@@ -53,6 +53,7 @@ def test_the_first_attempt_counts_while_it_runs(
     worker()
     eventually(lambda: "pid" in queuectl.json("show", "a"))
     assert row(queuectl, "list")["TRIES"] == "1"
+    assert queuectl("worker", "list").out.splitlines()[1].endswith("sleep 600")
     assert "attempt      1, started" in queuectl("show", "a").out
 
 
@@ -98,3 +99,25 @@ def test_a_file_that_is_no_job_died_at_some_time(
     spool.drop(f"{name}.json", text)
     eventually(lambda: spool.count("dead") == 1)
     assert row(queuectl, "dlq", "list")["DIED"].endswith("s ago")
+
+
+def test_a_file_with_a_name_that_is_no_id_runs_when_it_is_retried(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
+    worker()
+    spool.drop("grüße an alle.json", '{"command": "true"}')
+    eventually(lambda: spool.count("dead") == 1)
+    (job,) = queuectl.json("dlq", "list")
+    assert 'put an "id" into it' in job["problem"]
+    queuectl("dlq", "retry", job["id"])
+    eventually(lambda: spool.is_in("completed", job["id"]))
+
+
+def test_a_file_with_a_byte_order_mark_says_so(
+    queuectl: Queuectl, spool: Spool, worker: StartWorker, eventually: Eventually
+) -> None:
+    worker()
+    spool.drop("a.json", '\ufeff{"command": "true"}')
+    eventually(lambda: spool.count("dead") == 1)
+    assert "byte order mark" in queuectl.json("dlq", "list")[0]["problem"]
+    assert "byte order mark" in queuectl.error("enqueue", "-", input='\ufeff{"command": "true"}')

@@ -185,3 +185,15 @@ def test_what_cannot_be_looked_for_is_not_taken_for_gone(
         if not command.has_ended():
             os.kill(command.pid, signal.SIGKILL)
         command.reap()
+
+
+def test_a_worker_knows_how_commands_end_though_it_ignored_the_end_of_its_children(
+    queue: Queue, drain: Callable[..., Any]
+) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    queue.enqueue("exit 3", id="a", max_retries=0)
+    try:
+        drain(queue)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert [entry.exit_code for entry in queue.get("a").job.history] == [3]

@@ -18,6 +18,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.disk import durable, locks
+from queuectl.disk.locks import is_locked
 from queuectl.errors import IdTaken, NotDurable, QueuectlError
 from queuectl.spool import publish
 from queuectl.spool.layout import DIRECTORIES
@@ -109,6 +110,30 @@ def test_one_of_eight_succeeds_while_a_worker_takes_the_jobs_away(
     work(queue, enqueue)
     assert winners == [1] * 10
     assert queue.spool.reader.counts()["completed"] == 10
+
+
+@pytest.mark.parametrize("how", ["alone", "in a batch"])
+def test_a_chosen_id_is_looked_for_and_published_under_one_lock(
+    queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    steps: list[str] = []
+
+    def watched(step: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def then(*args: Any) -> Any:
+            steps.append(f"{step}, {'locked' if is_locked(spool.layout.id_lock) else 'free'}")
+            return call(*args)
+
+        return then
+
+    monkeypatch.setattr(publish, "_refuse_taken", watched("look", publish._refuse_taken))
+    for name in ("publish", "publish_many"):
+        monkeypatch.setattr(spool.disk, name, watched("publish", getattr(spool.disk, name)))
+    if how == "alone":
+        queue.enqueue("true", id="a")
+    else:
+        queue.enqueue_many([{"command": "true", "id": "a"}, {"command": "true"}])
+    assert steps == ["look, locked", "publish, locked"]
+    assert not is_locked(spool.layout.id_lock)
 
 
 def test_publishing_never_overwrites_a_file_that_is_dropped_meanwhile(

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
+from queuectl.record.job import Attempt
 from queuectl.record.running import Run, content, cookie
 from queuectl.spool.claims import Moved
 from queuectl.spool.holder import Holder
@@ -358,5 +359,30 @@ def test_one_job_that_cannot_be_recovered_holds_up_no_other(
     with monkeypatch.context() as patch:
         patch.setattr(spool.claims, "settle", refuse_a)
         assert _recover(spool) == ["b"]
+    assert queue.get("a").state == "processing"
+    assert _recover(spool) == ["a"]
+
+
+def test_an_outcome_that_is_written_is_only_moved_on(
+    queue: Queue, spool: Spool, orphan: Callable[..., Claim]
+) -> None:
+    claim = orphan()
+    entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
+    Path(claim.path).write_bytes(claim.job.with_attempt(entry, attempts=1).encode())
+    assert _recover(spool) == ["a"]
+    assert (queue.get("a").state, queue.get("a").job.history) == ("completed", [entry])
+
+
+def test_an_attempt_is_not_lost_before_its_processes_have_ended(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leftover(orphan(), locked=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(survivors, "end", lambda *_, **__: False)
+        assert _recover(spool) == []
     assert queue.get("a").state == "processing"
     assert _recover(spool) == ["a"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli import render
-from queuectl.cli.printing import note
+from queuectl.cli.printing import note, print_json
 from queuectl.errors import InvalidInput, NoSuchJob, QueuectlError
-from queuectl.queue import Queue
+from queuectl.view.text import command_of
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -159,8 +160,11 @@ def list_(
       queuectl worker list
       queuectl worker list --json | jq '.[].running'
     """
-    found = shared.look(context, spool, Queue.workers, lambda _: [])
-    render.show(found, as_json, render.workers)
+    found, running = shared.look(
+        context, spool, lambda queue: (queue.workers(), queue.running()), lambda _: ([], [])
+    )
+    commands = {status.id: command_of(status.job) for status in running}
+    render.show(found, as_json, partial(render.workers, commands=commands))
 
 
 NameArgument = Annotated[
@@ -188,6 +192,7 @@ def logs(
     name: NameArgument = None,
     follow: FollowOption = False,
     tail: TailOption = None,
+    as_json: shared.JsonOption = False,
     spool: shared.SpoolOption = None,
 ) -> None:
     """Print the log of a worker in the background.
@@ -199,6 +204,8 @@ def logs(
       queuectl worker logs
       queuectl worker logs vm-5573 --follow --tail 20
     """
+    if follow and as_json:
+        raise InvalidInput("--follow and --json cannot be used together")
     queue = shared.open_queue(context, spool)
     found = queue.worker_logs()
     if name is None and len(found) != 1:
@@ -208,7 +215,11 @@ def logs(
             else "no worker has a log: only one that was started with --detach has"
         )
     chosen = found[0] if name is None else _named(name, found)
-    for data in queue.read_worker_log(chosen, tail=tail, follow=follow):
+    log = queue.read_worker_log(chosen, tail=tail, follow=follow)
+    if as_json:
+        print_json({"worker": chosen, "output": b"".join(log).decode(errors="replace")})
+        return
+    for data in log:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
