@@ -19,8 +19,8 @@ HEADER_SECONDS = 10.0
 MOST_CONNECTIONS = 512
 """Connections at a time; each open page has one."""
 ACCEPTED_AT_ONCE = 8
-"""Connections that asyncio accepts in one round of its loop. One too many is closed up to four rounds
-later. Without a descriptor for them, asyncio logs a traceback for each."""
+"""Connections that asyncio accepts in one round of its loop. One too many is closed within four
+rounds. Without a descriptor for them, asyncio logs a traceback for each."""
 _OTHER_FILES = 4 * ACCEPTED_AT_ONCE + 32
 """Descriptors that are kept for connections that were just accepted, and for the spool's files."""
 
