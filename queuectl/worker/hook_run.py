@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -10,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from queuectl import trouble
 from queuectl.disk.durable import create, discard
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 SHOWN_BYTES = 300
 """How much of the output of a failed hook is logged: its last bytes."""
+_FAULT_OF_THE_HOOK = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
+"""A hook that cannot be started for one of these reasons could not be started later either. Every
+other error is of a call that a start makes (EPERM from clone, EBUSY from dup2): it is tried again,
+because the hook of every event runs at least once."""
 
 
 def run_hook(
@@ -80,8 +84,8 @@ def _run_command(
         try:
             hook = _start(command, told, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and trouble.owner(error) != "file":
-                raise  # the machine's: the hook can be started later
+            if isinstance(error, OSError) and error.errno not in _FAULT_OF_THE_HOOK:
+                raise
             return f"cannot be started: {error}"
         asked: Outcome | Literal["output"] | None = "interrupted"
         try:
