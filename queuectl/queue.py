@@ -53,6 +53,9 @@ LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "
 """The order in which the states are listed: running and waiting jobs before finished ones."""
 
 
+_LARGEST_FIRST: tuple[Sort, ...] = ("changed", "created", "priority", "attempts")
+
+
 def default_path() -> str:
     """Return $QUEUECTL_SPOOL, or the spool in the user's state directory."""
     if path := os.environ.get("QUEUECTL_SPOOL"):
@@ -207,7 +210,10 @@ class Queue:
         states = LISTING_ORDER if state is None else arguments.states(state)
         limit, search = arguments.count("limit", limit), arguments.text("search", search)
         if sort is not None:
-            return self._sorted(states, limit, search, arguments.choice("sort", sort, SORTS))
+            order = arguments.choice("sort", sort, SORTS)
+            one = states[0] if len(states) == 1 else None
+            query = Query(state=one, search=search, sort=order, descending=order in _LARGEST_FIRST)
+            return self.browser().find(query, limit, states)
         found: builtins.list[JobStatus] = []
         browser = self.browser()
         for each in states:
@@ -221,14 +227,6 @@ class Queue:
                 query = Query(state=each, search=search, sort=order, descending=order != "next")
                 found.extend(browser.find(query, left))
         return found
-
-    def _sorted(
-        self, states: Iterable[State], limit: int | None, search: str, sort: Sort
-    ) -> builtins.list[JobStatus]:
-        """Return the jobs of some states in one order."""
-        query = Query(search=search, sort=sort, descending=sort not in ("id", "next"))
-        found = self.browser().find(query, limit if set(states) == set(LISTING_ORDER) else None)
-        return [status for status in found if status.state in states][:limit]
 
     def status(self) -> QueueStatus:
         """Return the number of jobs in each state, and the workers."""
