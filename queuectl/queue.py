@@ -348,7 +348,8 @@ class Queue:
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
-        The job moves to `pending/` with `attempts` 0; its history and logs are kept. Raises
+        The job moves to `pending/` with `attempts` 0; its history and logs are kept, and so is the
+        time of a job that was cancelled before it. Raises
         NoSuchJob, AmbiguousId, WrongState, and InvalidJob if its file is still not a valid job.
         """
         from queuectl.spool.by_hand import retry

@@ -60,7 +60,8 @@ def retry(
     """Run dead jobs again.
 
     Each job goes back to pending/ with attempts 0; its history is kept. A failed job can be
-    named too: it then runs without waiting for its retry.
+    named too: it then runs without waiting for its retry. A job that was cancelled before its
+    time runs at its time.
 
     \b
     Examples:

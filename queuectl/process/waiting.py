@@ -18,6 +18,7 @@ from queuectl.process.spawn import Child
 from queuectl.record.job import Outcome
 
 _LOOK_SECONDS = 0.02  # between two looks at a command where there is no pidfd
+_OUTPUT_SECONDS = 0.2  # between two looks at the size of a command's output
 _LONGEST_POLL = 3600.0  # seconds; poll(2) takes an int of milliseconds, at most 24.8 days
 
 StopReason = Literal["cancelled", "interrupted", "timeout"]
@@ -94,10 +95,33 @@ class StopSwitch:
         return self._reader
 
 
-def wait(command: Child, timeout: float | None, switch: StopSwitch) -> Outcome | None:
+class OutputLimit:
+    """How much a command may write to its output, a descriptor of a file, from now on.
+
+    The command writes to the file itself, so its size has to be looked at.
+    """
+
+    def __init__(self, output: int, most: int | None) -> None:
+        self._output = output
+        self._largest = math.inf if most is None else os.fstat(output).st_size + most
+        self.look_seconds = _LONGEST_POLL if most is None else _OUTPUT_SECONDS
+        """Seconds between two looks."""
+
+    def is_exceeded(self) -> bool:
+        """Whether the output is larger."""
+        with contextlib.suppress(OSError):
+            return self._largest != math.inf and os.fstat(self._output).st_size > self._largest
+        return False  # it cannot be known now
+
+
+def wait(
+    command: Child, timeout: float | None, switch: StopSwitch, limit: OutputLimit | None = None
+) -> Outcome | Literal["output"] | None:
     """Wait until the command ends (None) or there is a reason to end it; do not reap it.
 
-    `timeout` is in seconds. The reason is "timeout", or the one that the switch was given.
+    `timeout` is in seconds. The reason is "timeout", "output" if the command has written more than
+    its `limit`, or the one that the switch was given. A command that ends before the next look at
+    its output has ended by itself.
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
     ended = _open_pidfd(command.pid)
@@ -108,6 +132,7 @@ def wait(command: Child, timeout: float | None, switch: StopSwitch) -> Outcome |
     try:
         while True:
             longest = _LOOK_SECONDS if ended is None else _LONGEST_POLL
+            longest = min(longest, limit.look_seconds) if limit else longest
             left = longest if deadline is None else min(deadline - clock.monotonic(), longest)
             if left <= 0:
                 return "timeout"
@@ -117,6 +142,8 @@ def wait(command: Child, timeout: float | None, switch: StopSwitch) -> Outcome |
                 return switch.reason if switch.has_ended_start else None
             if switch.reason is not None:
                 return switch.reason
+            if limit and limit.is_exceeded():
+                return "output"
     finally:
         if ended is not None:
             with contextlib.suppress(OSError):

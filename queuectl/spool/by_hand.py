@@ -98,4 +98,7 @@ def _cancelled(spool: Spool, claim: Claim) -> tuple[Job, State]:
 
 def _retried(_: Spool, claim: Claim) -> tuple[Job, State]:
     now = clock.format_timestamp(clock.now())
-    return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
+    # In failed/ run_at is the time of the next retry. A dead job that has one was cancelled before
+    # its time: it is scheduled again.
+    run_at = None if claim.origin == "failed" else claim.job.run_at
+    return claim.job.evolve(attempts=0, run_at=run_at, updated_at=now), "pending"

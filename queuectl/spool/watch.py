@@ -67,7 +67,7 @@ class Watch:
         When a watched directory is removed or replaced, its observer still runs and reports
         nothing. So the directories are compared with those that were watched at the start.
         """
-        if self._is_intact():
+        if self.is_intact():
             return True
         self._disarm()
         from watchdog import events
@@ -150,7 +150,8 @@ class Watch:
             for fd in (*self._workers.values(), self._reader, self._writer):
                 os.close(fd)
 
-    def _is_intact(self) -> bool:
+    def is_intact(self) -> bool:
+        """Whether the watch is armed, and covers the directories that now have the names."""
         if self._observer is None:
             return False
         emitters = self._observer.emitters

@@ -27,7 +27,7 @@ from queuectl.disk.reading import exists, kind
 from queuectl.errors import ClaimLost
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
+from queuectl.process.waiting import OutputLimit, StopSwitch, wait
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import ended
 from queuectl.record.running import Run, content, cookie
@@ -126,6 +126,7 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         pid=None,
         started_at=entry.started_at or "",
     )
+    limit = OutputLimit(output, order.settings.output_max)
     mark = cookie(order.claim.worker, order.claim.id, info)
     run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
@@ -146,22 +147,27 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
     finally:
         _close(run_file)  # from now on the command's own descriptor holds the lock
     try:
-        return _see_to_the_end(order, command, mark, switch, entry)
+        return _see_to_the_end(order, command, mark, switch, limit, entry)
     except OSError as error:  # not to be taken for "not started": recovery ends what runs
         raise RuntimeError(f"job {order.claim.id} runs, and cannot be waited for") from error
 
 
 def _see_to_the_end(
-    order: _Order, command: Child, mark: str, switch: StopSwitch, entry: Attempt
+    order: _Order,
+    command: Child,
+    mark: str,
+    switch: StopSwitch,
+    limit: OutputLimit,
+    entry: Attempt,
 ) -> Attempt:
     """Wait for a command's end, and end what is left of it unless it has succeeded."""
-    asked = wait(command, order.timeout, switch)
+    asked = wait(command, order.timeout, switch, limit)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
         marks = survivors.Marks(mark, command.group, order.run_path)
         of = f"job {order.claim.id}"
         end_run(marks, order.settings.kill_grace, order.leaving, of=of)
-    return ended(entry, asked, command.reap(), order.timeout)
+    return ended(entry, asked, command.reap(), order.timeout, order.settings.output_max)
 
 
 def _close(fd: int) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
+from typing import Literal
 
 import msgspec
 
-from queuectl import trouble
 from queuectl.disk.durable import create, discard
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
+from queuectl.process.waiting import OutputLimit, StopSwitch, wait
 from queuectl.record import hook_event
 from queuectl.record.hook_event import VARIABLES, Marker
 from queuectl.record.job import Attempt, Outcome
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 SHOWN_BYTES = 300
 """How much of the output of a failed hook is logged: its last bytes."""
+_FAULT_OF_THE_HOOK = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
+"""A hook that cannot be started for one of these reasons could not be started later either. Every
+other error is of a call that a start makes (EPERM from clone, EBUSY from dup2): it is tried again,
+because the hook of every event runs at least once."""
 
 
 def run_hook(
@@ -75,21 +80,22 @@ def _run_command(
     """Run a hook's command to its end; return what went wrong, in one line."""
     output = _open_output(spool)
     try:
+        limit = OutputLimit(output, settings.output_max)
         try:
             hook = _start(command, told, output)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and trouble.owner(error) != "file":
-                raise  # the machine's: the hook can be started later
+            if isinstance(error, OSError) and error.errno not in _FAULT_OF_THE_HOOK:
+                raise
             return f"cannot be started: {error}"
-        asked: Outcome | None = "interrupted"
+        asked: Outcome | Literal["output"] | None = "interrupted"
         try:
-            asked = wait(hook, settings.hook_timeout, switch)
+            asked = wait(hook, settings.hook_timeout, switch, limit)
         finally:
             if asked:
                 end_run(_marks(told, hook, output), settings.kill_grace, leaving, of=of)
             code = hook.reap()
         entry = Attempt(attempt=0, outcome="failed")
-        entry = ended(entry, asked, code, settings.hook_timeout)
+        entry = ended(entry, asked, code, settings.hook_timeout, settings.output_max)
         return entry.error and f"{entry.error}{_end_of(output)}"
     finally:
         os.close(output)

@@ -14,6 +14,7 @@ DEFAULTS = {
     "backoff_max": 86400,
     "backoff_jitter": 0,
     "timeout": None,
+    "output_max": None,
     "kill_grace": 10,
     "rescan_interval": 5,
     "quiet_period": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from helpers.hooks import TELL
 
 from queuectl import Queue
 from queuectl.disk.durable import Disk
-from queuectl.process import survivors
+from queuectl.process import spawn, survivors
 from queuectl.spool.claims import Claims
 from queuectl.worker.worker import Worker
 
@@ -157,6 +158,26 @@ def test_a_hook_that_fails_is_logged_in_one_line_and_not_run_again(
     assert "\n" not in line
     assert len(line) < 500
     assert markers() == []
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EBUSY, errno.EINVAL, errno.EIO])
+def test_a_hook_that_cannot_be_started_now_is_started_later(
+    queue: Queue, drain: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    start = spawn.start
+    refused: list[list[str]] = []
+
+    def refuse_once(words: list[str], *args: Any, **options: Any) -> Any:
+        if not options.get("inherited") and not refused:
+            refused.append(words)
+            raise OSError(code, os.strerror(code))
+        return start(words, *args, **options)
+
+    monkeypatch.setattr(spawn, "start", refuse_once)
+    queue.enqueue("true", id="a")
+    drain(queue)
+    assert len(refused) == 1
+    assert told() == ["done a", "idle"]
 
 
 def test_a_hook_that_hangs_is_ended_with_all_of_its_processes(

@@ -201,7 +201,9 @@ class Model:
     def reset(self, thing: Thing) -> None:
         """Give a job that is retried by hand all its runs again."""
         thing.held = False
-        thing.attempts, thing.run_at, thing.id_inside = 0, None, thing.name
+        thing.attempts, thing.id_inside = 0, thing.name
+        if thing.origin == "failed":
+            thing.run_at = None
 
     def recovered_to(self, thing: Thing) -> set[State]:
         """Recover the claim of a holder that has died; return the states it may then be in."""
