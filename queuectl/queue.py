@@ -26,14 +26,15 @@ from queuectl.record.job import Job, State, build
 from queuectl.record.settings import Settings, describe, setting_named
 from queuectl.record.settings import check as check_settings
 from queuectl.spool import layout
-from queuectl.spool.places import FINISHED, WAITING, Place
+from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
 from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
+from queuectl.view.listing import by_state, in_order
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.output import Output
-from queuectl.view.pages import SORTS, Browser, Query, Sort
+from queuectl.view.pages import SORTS, Browser, Sort
 from queuectl.view.status import (
     JobStatus,
     QueueStatus,
@@ -206,29 +207,10 @@ class Queue:
         """
         states = LISTING_ORDER if state is None else arguments.states(state)
         limit, search = arguments.count("limit", limit), arguments.text("search", search)
-        if sort is not None:
-            return self._sorted(states, limit, search, arguments.choice("sort", sort, SORTS))
-        found: builtins.list[JobStatus] = []
-        browser = self.browser()
-        for each in states:
-            left = None if limit is None else limit - len(found)
-            if each not in WAITING and not search:  # by name and time alone: no file is read
-                places = newest(self.spool.reader, each, left)
-                seen = (job_status(self.spool.reader, place) for place in places)
-                found.extend(status for status in seen if status is not None)
-            elif left is None or left > 0:
-                order: Sort = "next" if each in WAITING else "changed"
-                query = Query(state=each, search=search, sort=order, descending=order != "next")
-                found.extend(browser.find(query, left))
-        return found
-
-    def _sorted(
-        self, states: Iterable[State], limit: int | None, search: str, sort: Sort
-    ) -> builtins.list[JobStatus]:
-        """Return the jobs of some states in one order."""
-        query = Query(search=search, sort=sort, descending=sort not in ("id", "next"))
-        found = self.browser().find(query, limit if set(states) == set(LISTING_ORDER) else None)
-        return [status for status in found if status.state in states][:limit]
+        if sort is None:
+            return by_state(self.spool.reader, states, limit, search)
+        order = arguments.choice("sort", sort, SORTS)
+        return in_order(self.spool.reader, states, limit, search, order)
 
     def status(self) -> QueueStatus:
         """Return the number of jobs in each state, and the workers."""

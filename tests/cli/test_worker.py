@@ -228,7 +228,8 @@ class TestList:
         self, busy: WorkerProcess, queuectl: Queuectl
     ) -> None:
         header, row = queuectl("worker", "list").out.splitlines()
-        cells = dict(zip(header.replace("JOB PID", "JOB-PID").split(), row.split(), strict=True))
+        names = header.replace("JOB PID", "JOB-PID").split()
+        cells = dict(zip(names, row.split(maxsplit=len(names) - 1), strict=True))
         assert cells["WORKER"] == busy.name
         assert (cells["SLOT"].split("/")[1], cells["RUNNING"], cells["ATTEMPT"]) == (
             "3", "long-one", "1",
