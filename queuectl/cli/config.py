@@ -9,6 +9,8 @@ import typer
 from queuectl.cli import app as shared
 from queuectl.cli import render
 from queuectl.cli.printing import note, styled
+from queuectl.errors import InvalidSetting
+from queuectl.queue import Queue
 from queuectl.record.settings import describe
 
 app = shared.group("Show and change the settings in queue.toml.")
@@ -34,8 +36,9 @@ def list_(
     Examples:
       queuectl config list
     """
-    values = shared.open_queue(context, spool).setting_values()
-    render.show(values, as_json, render.settings)
+    queue = shared.open_queue(context, spool)
+    render.show(queue.setting_values(), as_json, render.settings)
+    _warn_of_problem(queue)
 
 
 @app.command()
@@ -71,8 +74,10 @@ def set_(
       queuectl config set max_retries 5
       queuectl config set timeout 10m
     """
-    new = shared.open_queue(context, spool, create=True).set_setting(key, value)
+    queue = shared.open_queue(context, spool, create=True)
+    new = queue.set_setting(key, value)
     note(f"{styled(key, 'bold')} is {render.setting(new)}")
+    _warn_of_problem(queue)
 
 
 @app.command()
@@ -83,5 +88,16 @@ def unset(context: typer.Context, key: KeyArgument, spool: shared.SpoolOption = 
     Examples:
       queuectl config unset timeout
     """
-    shared.open_queue(context, spool).unset_setting(key)
-    note(f"{key} is {render.setting(describe()[key].default)}, the default")
+    queue = shared.open_queue(context, spool)
+    queue.unset_setting(key)
+    info = describe().get(key)
+    note(f"{key} is {render.setting(info.default)}, the default" if info else f"removed {key}")
+    _warn_of_problem(queue)
+
+
+def _warn_of_problem(queue: Queue) -> None:
+    """Report what else in the file is not valid: no worker starts before it is fixed."""
+    try:
+        _ = queue.settings
+    except InvalidSetting as error:
+        note(f"queuectl: warning: {error}")

@@ -135,7 +135,7 @@ def setting_named(key: str) -> SettingInfo:
 
     near = get_close_matches(key, infos, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(infos)}"
-    raise InvalidSetting(f"unknown setting {shown(key)}; {hint}")
+    raise InvalidSetting(f"unknown setting {shown(key)}; {hint}", key=key)
 
 
 def template() -> str:
@@ -170,14 +170,16 @@ def _in_seconds(info: SettingInfo, value: Any) -> Any:
     try:
         return parse_duration(value)
     except InvalidInput as error:
-        raise InvalidSetting(f"{info.name}: {error}") from None
+        raise InvalidSetting(f"{info.name}: {error}", key=info.name) from None
 
 
 def _wrong(info: SettingInfo, value: Any, number: Any) -> InvalidSetting:
     if type(number) in (int, float) and number > _FOREVER and " from " not in info.allowed:
         most = f"{_FOREVER:.0f} seconds" if info.is_duration else f"{_FOREVER:.0f}"
-        return InvalidSetting(f"{info.name} must be at most {most}, not {shown(value)}")
-    return InvalidSetting(f"{info.name} must be {info.allowed}, not {shown(value)}")
+        must = f"at most {most}"
+    else:
+        must = info.allowed
+    return InvalidSetting(f"{info.name} must be {must}, not {shown(value)}", key=info.name)
 
 
 def _allowed(kind: Mapping[str, Any], duration: bool) -> str:

@@ -85,9 +85,10 @@ class Worker:
         """Work until told to stop, or with `drain` until nothing is left to do.
 
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
-        the spool is gone, OSError if the worker cannot make its files, QueuectlError if the limit
-        on open files is too low.
+        the spool is gone, OSError if the worker cannot make its files, InvalidSetting if the
+        settings are not valid, QueuectlError if the limit on open files is too low.
         """
+        self.spool.load_settings()  # never by the defaults because the file is just being written
         make_room(self.info.slots)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited from an odd parent:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no exit status could be known
