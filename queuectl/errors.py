@@ -71,6 +71,15 @@ class ClaimLost(QueuectlError):
 class StillRuns(QueuectlError):
     """A command of the job still runs, although the job was moved back to where jobs wait."""
 
+    def __init__(self, message: str, run_file: str = "") -> None:
+        super().__init__(message)
+        self.run_file = run_file
+        """The path of the run file whose lock is held while the command runs."""
+
+
+class IdsBusy(QueuectlError):
+    """Another process is choosing an id, and this job needs one too."""
+
 
 class TimedOut(QueuectlError):
     """The wait ended before the jobs did; the exit code is that of timeout(1)."""

@@ -1,4 +1,4 @@
-"""The identity of this machine and of its current boot."""
+"""The identity of this machine, of its current boot, and of this process's pid namespace."""
 
 from __future__ import annotations
 
@@ -13,6 +13,22 @@ def boot_id() -> str:
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
     return ""
+
+
+@functools.cache
+def pid_namespace() -> str:
+    """Return an id of the namespace of this process's pid, "" if the system has none.
+
+    Containers may share a host's name and boot, but a pid means something else in each.
+    """
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def here() -> tuple[str, str, str]:
+    """Return what a pid's meaning depends on: host, boot and pid namespace."""
+    return hostname(), boot_id(), pid_namespace()
 
 
 @functools.cache

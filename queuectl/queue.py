@@ -11,26 +11,28 @@ from __future__ import annotations
 
 import builtins
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from queuectl import clock
-from queuectl.disk.durable import create
+from queuectl import arguments, clock
+from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
 from queuectl.record.settings import Settings
 from queuectl.spool import layout
-from queuectl.spool.places import FINISHED, Place
+from queuectl.spool.places import FINISHED, WAITING, Place
 from queuectl.spool.publish import publish, publish_many
-from queuectl.spool.purge import purge_older
+from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.output import Output
-from queuectl.view.pages import Browser
+from queuectl.view.pages import SORTS, Browser, Query, Sort
 from queuectl.view.status import (
     JobStatus,
     QueueStatus,
@@ -43,6 +45,7 @@ from queuectl.view.status import (
 if TYPE_CHECKING:
     from queuectl.spool.integrity import Finding as Finding
     from queuectl.spool.watch import Watch as Watch
+    from queuectl.worker.log_file import WorkerLog
     from queuectl.worker.worker import Worker
 
 LISTING_ORDER: tuple[State, ...] = ("processing", "pending", "failed", "dead", "completed")
@@ -57,6 +60,11 @@ def default_path() -> str:
     return os.path.join(home, "queuectl")
 
 
+def is_spool(path: str | os.PathLike[str]) -> bool:
+    """Whether a directory is a spool. Raises OSError if that cannot be found out."""
+    return any(map(exists, layout.Layout(os.fspath(path)).marks))
+
+
 class Queue:
     """A queue: one spool directory.
 
@@ -66,12 +74,19 @@ class Queue:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, create: bool = True) -> None:
-        self.spool: Spool = open_spool(os.fspath(path or default_path()), create=create)
+        self.spool: Spool = open_spool(os.fsdecode(path or default_path()), create=create)
 
     @property
     def path(self) -> str:
         """The spool's directory."""
         return self.spool.layout.root
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether every user of this machine can read the jobs and their output."""
+        return self.spool.dir_mode & 0o005 == 0o005 and all(
+            os.stat(above).st_mode & stat.S_IXOTH for above in Path(self.path).parents
+        )
 
     # -- enqueue ---------------------------------------------------------------------------
 
@@ -81,36 +96,37 @@ class Queue:
         *,
         id: str | None = None,
         priority: int | None = None,
-        delay: float | None = None,
+        delay: float | timedelta | None = None,
         run_at: datetime | str | None = None,
         max_retries: int | None = None,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
     ) -> str:
         """Enqueue one job and return its id; on return the job is on disk.
 
         A string as `command` is run by /bin/sh; a sequence is executed as it is. The job starts
-        `delay` seconds from now at the earliest, or at `run_at` (a datetime with its time zone, or
-        RFC 3339 text). `timeout` is in seconds; a relative `cwd` is made absolute. Other keywords
-        are kept in the record.
-        Raises InvalidJob, IdTaken, NotDurable, OSError.
+        `delay` from now at the earliest, or at `run_at` (a datetime with its time zone, or RFC 3339
+        text). `delay` and `timeout` are seconds or a timedelta; a relative `cwd` is made absolute.
+        `extra` has keys of your own, which are kept in the record.
+        Raises InvalidJob, InvalidInput, IdTaken, NotDurable, OSError.
         """
         if isinstance(run_at, datetime):
             run_at = clock.format_timestamp(run_at.timestamp())
         fields = {
-            **extra,
+            **arguments.extra(extra),
             "id": id,
-            "command": command if isinstance(command, str) else list(command),
+            "command": arguments.command(command),
             "priority": priority,
             "run_at": run_at,
             "max_retries": max_retries,
-            "timeout": timeout,
-            "cwd": None if cwd is None else os.path.abspath(cwd),
-            "env": None if env is None else dict(env),
+            "timeout": arguments.seconds("timeout", timeout),
+            "cwd": None if cwd is None else os.path.abspath(os.fsdecode(cwd)),
+            "env": arguments.variables(env),
         }
-        return self.submit(submission.job_from(fields, delay=delay, now=clock.now()))
+        seconds = arguments.seconds("delay", delay)
+        return self.submit(submission.job_from(fields, delay=seconds, now=clock.now()))
 
     def enqueue_many(
         self,
@@ -129,6 +145,7 @@ class Queue:
 
     def submit(self, job: Job) -> str:
         """Enqueue a job record, as read from JSON; return its id. See `enqueue`."""
+        job = arguments.one_job(job, Job, "job", "Job")
         record = submission.submitted(job, job.id or layout.new_id(), clock.now())
         return publish(self.spool, record, unique=job.id is not None)
 
@@ -139,7 +156,7 @@ class Queue:
         start = round(clock.now() * 1e6)
 
         def fresh() -> Iterator[tuple[Job, bool]]:
-            for number, job in enumerate(jobs):
+            for number, job in enumerate(arguments.jobs(jobs, Job, "Job")):
                 # A microsecond apart, so that "oldest first" is the order of the batch.
                 now = (start + number) / 1e6
                 record = submission.submitted(job, job.id or layout.new_id(), now)
@@ -150,7 +167,8 @@ class Queue:
         return publish_many(self.spool, fresh())
 
     def _built(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
-        for number, fields in enumerate(jobs, 1):
+        wanted = arguments.jobs(jobs, Mapping, "mapping of a job's fields")
+        for number, fields in enumerate(wanted, 1):
             try:
                 yield build(fields)
             except InvalidJob as error:
@@ -170,17 +188,46 @@ class Queue:
             place = self.spool.reader.find_exactly(place.id)
         raise NoSuchJob(f"job {id!r} keeps moving: try again")
 
-    def list(self, state: State | None = None, *, limit: int | None = None) -> list[JobStatus]:
-        """Return the jobs of one state or of all; within a state, the last changed job is first."""
+    def list(
+        self,
+        state: State | Sequence[State] | None = None,
+        *,
+        limit: int | None = None,
+        search: str = "",
+        sort: Sort | None = None,
+    ) -> list[JobStatus]:
+        """Return the jobs of one state, several or all, with a text in the id or command.
+
+        By default, state by state: waiting jobs in the order in which they will run, the others
+        with the last changed first. With `sort`, the jobs of all states are in one order: the last
+        changed or created, the most urgent or most often attempted first, ids by the alphabet.
+        Raises InvalidInput for an unknown state or order.
+        """
+        states = LISTING_ORDER if state is None else arguments.states(state)
+        limit, search = arguments.count("limit", limit), arguments.text("search", search)
+        if sort is not None:
+            return self._sorted(states, limit, search, arguments.choice("sort", sort, SORTS))
         found: builtins.list[JobStatus] = []
-        for each in (state,) if state else LISTING_ORDER:
+        browser = self.browser()
+        for each in states:
             left = None if limit is None else limit - len(found)
-            if left is None or left > 0:
-                seen = (
-                    job_status(self.spool.reader, p) for p in newest(self.spool.reader, each, left)
-                )
+            if each not in WAITING and not search:  # by name and time alone: no file is read
+                places = newest(self.spool.reader, each, left)
+                seen = (job_status(self.spool.reader, place) for place in places)
                 found.extend(status for status in seen if status is not None)
+            elif left is None or left > 0:
+                order: Sort = "next" if each in WAITING else "changed"
+                query = Query(state=each, search=search, sort=order, descending=order != "next")
+                found.extend(browser.find(query, left))
         return found
+
+    def _sorted(
+        self, states: Iterable[State], limit: int | None, search: str, sort: Sort
+    ) -> builtins.list[JobStatus]:
+        """Return the jobs of some states in one order."""
+        query = Query(search=search, sort=sort, descending=sort not in ("id", "next"))
+        found = self.browser().find(query, limit if set(states) == set(LISTING_ORDER) else None)
+        return [status for status in found if status.state in states][:limit]
 
     def status(self) -> QueueStatus:
         """Return the number of jobs in each state, and the workers."""
@@ -190,6 +237,16 @@ class Queue:
         """Return the workers, each with the jobs that its slots are running."""
         return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
+    def has_no_worker_for(self, count: int) -> bool:
+        """Whether no worker is running, and no job is pending but the last `count`.
+
+        A face says so once then, not after each of a loop's enqueues.
+        """
+        pending = self.spool.reader.names("pending")
+        return next(islice(pending, count, None), None) is None and not any(
+            worker.alive for worker in self.workers()
+        )
+
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
         """Return the path of an attempt's log (default: the newest attempt's).
 
@@ -197,7 +254,7 @@ class Queue:
         """
         status = self.get(id, exact=exact)
         newest = _newest_attempt(status)
-        number = newest if attempt is None else attempt
+        number = newest if (given := arguments.count("attempt", attempt)) is None else given
         if not 1 <= number <= newest:
             had = f"has had no attempt {number} (it has had {newest})"
             raise NoSuchJob(f"job {status.id} {had if newest else 'has had no attempt yet'}")
@@ -210,24 +267,31 @@ class Queue:
         """
         return _newest_attempt(self.get(id, exact=True))
 
-    def read_log(self, id: str, attempt: int, offset: int = 0) -> Iterator[bytes]:
+    def read_log(
+        self, id: str, attempt: int, offset: int = 0, *, tail: int | None = None
+    ) -> Iterator[bytes]:
         """Yield an attempt's output from an offset on; nothing if there is no log.
 
-        `id` is the full id; the job itself may be gone. Raises OSError.
+        With `tail`, yield its last lines, that many at most. `id` is the full id; the job itself
+        may be gone. Raises OSError.
         """
-        return output.read(self.spool.layout.log(id, attempt), offset)
+        path = self.spool.layout.log(arguments.text("id", id), attempt)
+        if tail is not None:
+            offset = output.last_lines(path, tail)
+        return output.read(path, offset)
 
-    def follow(self, id: str, first: int = 1) -> Iterator[Output]:
+    def follow(self, id: str, first: int = 1, *, tail: int | None = None) -> Iterator[Output]:
         """Yield a job's output as it comes, from attempt `first` on, until the job has ended.
 
-        A piece without data says that an attempt starts. `id` is the full id. Raises
+        A piece without data says that an attempt starts. With `tail`, attempt `first` begins with
+        its last lines, that many at most. `id` is the full id. Raises
         NoSuchJob, also if the job is removed meanwhile.
         """
-        return output.follow(self.spool.reader, id, first)
+        return output.follow(self.spool.reader, arguments.text("id", id), first, tail)
 
     def ids(self, state: State) -> builtins.list[str]:
         """Return the ids of the jobs of a state; the last changed job is first."""
-        return [place.id for place in newest(self.spool.reader, state)]
+        return [place.id for place in newest(self.spool.reader, arguments.state(state))]
 
     def running(self, limit: int | None = None) -> builtins.list[JobStatus]:
         """Return the jobs in processing, at most `limit`."""
@@ -269,20 +333,22 @@ class Queue:
 
     def wait(
         self,
-        ids: Sequence[str],
+        ids: str | Sequence[str],
         *,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, State]:
         """Wait until every job is completed or dead; return the states by full id.
 
-        `timeout` is in seconds. `progress(n)` is called with the number of jobs that have ended.
+        `ids` is one id or several. `timeout` is seconds or a timedelta. `progress(n)` is called
+        with the number of jobs that have ended.
         Raises TimedOut, AmbiguousId, and NoSuchJob, also if a job is removed meanwhile.
         """
         from queuectl.spool.waiting import wait_for_end
 
-        exact = [self.spool.reader.find(text).id for text in ids]
-        return wait_for_end(self.spool, exact, timeout=timeout, progress=progress)
+        exact = [self.spool.reader.find(text).id for text in arguments.ids(ids)]
+        seconds = arguments.seconds("timeout", timeout)
+        return wait_for_end(self.spool, exact, timeout=seconds, progress=progress)
 
     # -- change ----------------------------------------------------------------------------
 
@@ -294,28 +360,43 @@ class Queue:
         """
         from queuectl.spool.by_hand import cancel
 
-        return cancel(self.spool, self._find(id, exact).id)
+        return cancel(self.spool, self._find(id, exact))
 
     def retry(self, id: str, *, exact: bool = False) -> str:
         """Run a dead job again, or a failed one without waiting; return its id.
 
-        The job moves to `pending/` with `attempts` 0; its history and logs are kept. Raises
+        The job moves to `pending/` with `attempts` 0; its history and logs are kept, and so is the
+        time of a job that was cancelled before it. Raises
         NoSuchJob, AmbiguousId, WrongState, and InvalidJob if its file is still not a valid job.
         """
         from queuectl.spool.by_hand import retry
 
         return retry(self.spool, self._find(id, exact))
 
+    def remove(self, id: str, *, exact: bool = False) -> str:
+        """Remove a completed or dead job for good, with its logs; return its id.
+
+        Raises NoSuchJob, AmbiguousId, and WrongState if the job has not ended.
+        """
+        place = self._find(id, exact)
+        if place.state not in FINISHED:
+            raise WrongState(f"job {place.id} is {place.state}: cancel it first")
+        if not purge(self.spool, [place]):
+            raise WrongState(f"job {place.id} has just moved: look again")
+        self.spool.disk.commit(self.spool.layout.states[place.state])
+        return place.id
+
     def purge(
         self,
         state: State,
-        older_than: float = 0.0,
+        older_than: float | timedelta = 0.0,
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Remove for good the jobs that entered a state more than `older_than` seconds ago.
+        """Remove for good the jobs that entered a state longer ago than `older_than`.
 
-        Their logs are removed too. `state` is "completed" or "dead"; any other raises WrongState.
+        That is seconds or a timedelta. Their logs are removed too. `state` is "completed" or
+        "dead"; any other raises WrongState.
         `progress(n)` is called with the number of jobs removed so far. Returns that number.
         """
         count = 0
@@ -325,13 +406,14 @@ class Queue:
                 progress(count)
         return count
 
-    def removing(self, state: State, older_than: float = 0.0) -> Iterator[int]:
+    def removing(self, state: State, older_than: float | timedelta = 0.0) -> Iterator[int]:
         """Purge in small steps; yield the number of jobs that each step has removed."""
+        state, seconds = arguments.state(state), arguments.seconds("older_than", older_than) or 0.0
         if state not in FINISHED:
             raise WrongState(
                 f"{state} jobs cannot be purged: cancel them first, then purge the dead jobs"
             )
-        return purge_older(self.spool, state, older_than)
+        return purge_older(self.spool, state, seconds)
 
     def stop_worker(self, name: str, *, now: bool = False) -> None:
         """Ask a worker to stop when its running jobs have ended or, with `now`, at once.
@@ -355,18 +437,44 @@ class Queue:
         """Return a worker of this queue; its `run` does the work.
 
         With `drain`, the worker exits when nothing is left to do. Raises SpoolUnusable if other
-        users may write to the spool, unless `allow_shared`.
+        users may write to the spool, unless `allow_shared`; QueuectlError if the limit on open
+        files is too low; OSError if the worker's name cannot be reserved.
         """
         from queuectl.worker.worker import Worker
 
         self.spool.check_private(allow_shared=allow_shared)
         return Worker(self.spool, slots, drain=drain, observer=observer)
 
-    def make_worker_log(self, name: str) -> str:
-        """Make the log file of a worker in the background; return its path."""
+    def make_worker_log(self, name: str) -> WorkerLog:
+        """Make the log of a worker in the background; return it as a stream for `logging`.
+
+        A full log is renamed, and one that was renamed or removed is made again. Raises OSError.
+        """
+        from queuectl.worker.log_file import WorkerLog
+
+        return WorkerLog(self.spool, name)
+
+    def worker_logs(self) -> builtins.list[str]:
+        """Return the names of the workers that have a log: those started in the background."""
+        return self.spool.reader.worker_logs()
+
+    def read_worker_log(
+        self, name: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield the log of a worker that runs, or ran, in the background.
+
+        With `tail`, yield its last lines, that many at most; with `follow`, go on until the worker
+        has exited. Raises NoSuchJob if it has no log.
+        """
+        if name not in self.worker_logs():
+            raise NoSuchJob(f"worker {name!r} has no log: only one started with --detach has")
         path = self.spool.layout.worker(name, "log")
-        os.close(create(path, os.O_WRONLY, self.spool.disk.file_mode))
-        return path
+        offset = 0 if tail is None else output.last_lines(path, tail)
+
+        def over() -> bool:
+            return not follow or not any(w.name == name and w.alive for w in self.workers())
+
+        return output.grow(path, offset, over)
 
     # -- settings --------------------------------------------------------------------------
 
@@ -394,20 +502,32 @@ class Queue:
 
     def setting(self, key: str) -> Any:
         """Return one setting's value. Raises InvalidSetting if it is not valid, or unknown."""
-        return self.spool.settings.value(key)
+        return self.spool.settings.value(arguments.text("key", key))
 
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""
-        return self.spool.settings.set(key, text, self.spool.disk)
+        return self.spool.settings.set(arguments.text("key", key), text, self.spool.disk)
+
+    def settings_text(self) -> str:
+        """Return the text of `queue.toml`. Raises InvalidSetting if it cannot be read."""
+        return self.spool.settings.text()
+
+    def replace_settings_text(self, before: str, after: str) -> None:
+        """Write a new text of `queue.toml` in place of the one that was read, if it is valid.
+
+        Raises InvalidSetting, also if the file has been changed meanwhile.
+        """
+        self.spool.settings.replace(before, after, self.spool.disk)
 
     def unset_setting(self, key: str) -> None:
         """Remove a setting from the file, so that its default holds. Raises InvalidSetting."""
-        self.spool.settings.unset(key, self.spool.disk)
+        self.spool.settings.unset(arguments.text("key", key), self.spool.disk)
 
     # -- inside ----------------------------------------------------------------------------
 
     def _find(self, id: str, exact: bool) -> Place:
-        return self.spool.reader.find_exactly(id) if exact else self.spool.reader.find(id)
+        text = arguments.text("id", id)
+        return self.spool.reader.find_exactly(text) if exact else self.spool.reader.find(text)
 
 
 def _newest_attempt(status: JobStatus) -> int:

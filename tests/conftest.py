@@ -213,7 +213,7 @@ def _die_before(number: int) -> None:
 
         return step
 
-    for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "chmod"):
+    for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "fchmod"):
         setattr(os, name, mortal(getattr(os, name)))
     if durable._renameat2 is not None:
         setattr(durable, "_renameat2", mortal(durable._renameat2))  # noqa: B010 - it is typed as C

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import typer.main
-from typer.core import TyperGroup
 
+from queuectl.cli.printing import note
+from queuectl.cli.words import Group
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, QueuectlError
-from queuectl.queue import Queue, default_path
-from queuectl.record.job import STATES, State
+from queuectl.queue import Queue, default_path, is_spool
+from queuectl.record.job import STATES
 from queuectl.version import __version__
+from queuectl.view.text import printable
+
+T = TypeVar("T")
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -61,9 +67,11 @@ COMMANDS = {
     "logs": "logs:logs",
     "cancel": "cancel:cancel",
     "wait": "wait:wait",
+    "remove": "remove:remove",
     "dlq": "dlq:app",
     "config": "config:app",
     "purge": "purge:purge",
+    "init": "init:init",
     "check": "check:check",
     "health": "health:health",
     "metrics": "metrics:metrics",
@@ -71,9 +79,19 @@ COMMANDS = {
     "web": "web:web",
 }
 """Where each command, or group of commands, is defined: module:name."""
+UNLISTED = {"retry": "dlq:retry"}
+"""Commands of groups that people try without the group's name."""
 
 
-class LazyGroup(TyperGroup):
+class EndedBy(Exception):
+    """A signal ends the command: after all is cleaned up, the process must die by it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class LazyGroup(Group):
     """A group that imports a command, and makes its parser, only when the command is used.
 
     Making all of them would cost 20 ms at every start, a third of what importing typer costs.
@@ -83,19 +101,28 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
         self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # for "did you mean"
 
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # a private type
+        """Run the command. The base class would make plain exit codes of these two."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `queuectl list | head`: nobody reads the rest
+            raise EndedBy(signal.SIGPIPE) from None
+        except KeyboardInterrupt:
+            raise EndedBy(signal.SIGINT) from None
+
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
         """Return the names of the commands, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ARG002 - a private type, the base's parameter
-        """Return a command, or None if no command has that name."""
-        if cmd_name not in COMMANDS:
+    def own_command(self, ctx: typer.Context, name: str) -> Any:  # noqa: ARG002 - the base's parameter
+        """Return the command of exactly this name, or None."""
+        if name not in COMMANDS and name not in UNLISTED:
             return None
-        module, name = COMMANDS[cmd_name].split(":")
-        found = getattr(import_module(f"queuectl.cli.{module}"), name)
+        module, function = (UNLISTED.get(name) or COMMANDS[name]).split(":")
+        found = getattr(import_module(f"queuectl.cli.{module}"), function)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP)
-            alone.command(cmd_name, cls=getattr(found, "parser", None))(found)
+            alone.command(name, cls=getattr(found, "parser", None))(found)
             found = alone
         return typer.main.get_command(found)
 
@@ -112,6 +139,7 @@ app = typer.Typer(
 def group(help: str) -> typer.Typer:  # noqa: A002 - typer's word
     """Make a group of commands."""
     return typer.Typer(
+        cls=Group,
         help=help,
         no_args_is_help=True,
         add_completion=False,
@@ -153,24 +181,42 @@ def open_queue(context: typer.Context, spool: str | None, *, create: bool = Fals
     return Queue(spool_path(context, spool), create=create)
 
 
+def look(
+    context: typer.Context,
+    spool: str | None,
+    read: Callable[[Queue], T],
+    nothing: Callable[[str], T],
+) -> T:
+    """Read from the queue; where there is no spool yet, return what an empty one has.
+
+    `nothing` makes that from the spool's path. Raises QueuectlError, OSError.
+    """
+    path = spool_path(context, spool)
+    if is_spool(path):
+        return read(Queue(path, create=False))
+    note(printable(f"there is no spool at {path} yet: `queuectl enqueue` makes one"))
+    return nothing(path)
+
+
 def spool_path(context: typer.Context, spool: str | None) -> str:
     """Return the path of `--spool`, given before or after the command, or the default path."""
-    return spool or context.find_root().params.get("spool") or default_path()
+    return absolute(spool or context.find_root().params.get("spool") or default_path())
+
+
+def absolute(path: str) -> str:
+    """Make a path absolute. Raises InvalidInput where the current directory has been removed."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"{path!r} is relative, and the current directory has been removed: "
+            "give an absolute path"
+        ) from None
 
 
 def duration(text: str | None) -> float | None:
     """Parse a duration such as 90, 10m, 1h30m or 7d into seconds."""
     return None if text is None else parse_duration(text)
-
-
-def state_named(text: str | None) -> State | None:
-    """Parse a state; `done`, the name of its directory, means completed. Raises InvalidInput."""
-    if text is None:
-        return None
-    for state in STATES:
-        if text == state or (text == "done" and state == "completed"):
-            return state
-    raise InvalidInput(f"unknown state {text!r}; choose from {', '.join(STATES)}")
 
 
 def complete_state() -> list[str]:

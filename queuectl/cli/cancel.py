@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
+
 import typer
 
 from queuectl.cli import app
 from queuectl.cli.each import change_each
+from queuectl.errors import NoSuchJob
+from queuectl.queue import Queue
 
 
 def cancel(
@@ -23,8 +28,14 @@ def cancel(
       queuectl cancel job1
       queuectl cancel job1 job2 && queuectl wait job1 job2
     """
-    change_each(job_ids, app.open_queue(context, spool).cancel, as_json, _outcome)
+    queue = app.open_queue(context, spool)
+    change_each(job_ids, queue.cancel, as_json, partial(_outcome, queue))
 
 
-def _outcome(job_id: str, state: str) -> str:
-    return f"{job_id} cancelled" if state == "dead" else f"{job_id} is being killed by its worker"
+def _outcome(queue: Queue, job_id: str, state: str) -> str:
+    if state == "dead":
+        return f"{job_id} cancelled"
+    with contextlib.suppress(NoSuchJob):
+        if problem := queue.get(job_id).problem:
+            return f"{job_id} is to be cancelled: {problem}"
+    return f"{job_id} is being killed by its worker"

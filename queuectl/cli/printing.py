@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
+import signal
 import sys
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 import typer
 
 from queuectl.view.status import utf8
-from queuectl.view.text import printable
+from queuectl.view.text import cells, cut, printable
+
+T = TypeVar("T")
 
 _COLOURS = {
     "processing": "36", "completed": "32", "failed": "33", "dead": "31", "bold": "1", "dim": "2",
 }  # fmt: skip
-_MIN_COLUMN = 8
+_NOTHING = {"-", "0", ""}
 _MAX_PADDING = 48
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document. Bytes of file names that are not UTF-8 are escaped in it."""
+    """Print one JSON document, which is UTF-8 in every locale.
+
+    Bytes of file names that are not UTF-8 are escaped in it.
+    """
     try:
         text = msgspec.json.encode(value)
     except UnicodeEncodeError:
         text = msgspec.json.encode(_in_utf8(value))
-    print(msgspec.json.format(text, indent=2).decode())
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.format(text, indent=2) + b"\n")
 
 
 def _in_utf8(value: Any) -> Any:
@@ -80,79 +87,124 @@ def table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    flexible: Sequence[int] = (),
+    flexible: Mapping[int, int],
     droppable: Sequence[int] = (),
 ) -> None:
     """Print a table, cut to the width of the terminal if there is one.
 
-    Columns are given by number. First the `flexible` columns are narrowed; where that is not
-    enough, the `droppable` ones are left out, in the order given. In a pipe nothing is cut, and
-    a very long cell does not widen its whole column.
+    Columns are given by number. First those of the `droppable` columns that are empty are left out.
+    Then the `flexible` columns are narrowed, but not below the width that is given for each. Where
+    that is not enough, the other droppable columns are left out, in the order given. In a pipe
+    nothing is cut, and a very long cell does not widen its whole column.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
-    cut = sys.stdout.isatty()
-    if cut:
-        available = shutil.get_terminal_size().columns
-        dropped = _columns_to_drop(widths, flexible, droppable, available)
-        header, *cells = [_without(row, dropped) for row in (header, *cells)]
-        flexible = [n - sum(each < n for each in dropped) for n in flexible]
-        widths = [width for n, width in enumerate(widths) if n not in dropped]
-        _fit(widths, flexible, available)
+    cells_of = [[printable(cell) for cell in row] for row in rows]
+    columns = [list(column) for column in zip(header, *cells_of, strict=True)]
+    widths = {number: max(map(cells, column)) for number, column in enumerate(columns)}
+    screen = sys.stdout.isatty()
+    if screen:
+        empty = [n for n in droppable if {*columns[n][1:]} <= _NOTHING]
+        _fit(widths, flexible, empty, [number for number in droppable if number not in empty])
     else:
-        widths = [min(width, _MAX_PADDING) for width in widths]
-    print(styled(_line(header, widths, cut), "bold"))
-    for row in cells:
-        line = _line(row, widths, cut)
+        widths = {number: min(width, _MAX_PADDING) for number, width in widths.items()}
+    for row in [header, *cells_of]:
+        line = _line([row[number] for number in widths], [*widths.values()], screen)
+        if row is header:
+            print(styled(line, "bold"))
+            continue
         state = next((cell for cell in row if cell in _COLOURS), "")
         print(line.replace(state, styled(state, state), 1) if state else line)
 
 
-def _columns_to_drop(
-    widths: Sequence[int], flexible: Sequence[int], droppable: Sequence[int], available: int
-) -> set[int]:
-    """Choose which of the droppable columns to leave out so that the others fit."""
-    smallest = {
-        n: min(width, _MIN_COLUMN) if n in flexible else width for n, width in enumerate(widths)
-    }
-    dropped: set[int] = set()
+def _fit(
+    widths: dict[int, int],
+    flexible: Mapping[int, int],
+    empty: Iterable[int],
+    droppable: Iterable[int],
+) -> None:
+    """Drop and narrow columns until they fit the terminal."""
+    available = shutil.get_terminal_size().columns
+
+    def excess(narrowed: bool) -> int:
+        least = {n: min(w, flexible.get(n, w)) if narrowed else w for n, w in widths.items()}
+        return sum(least.values()) + 2 * (len(least) - 1) - available
+
+    for number in empty:
+        if excess(narrowed=False) > 0:
+            del widths[number]
     for number in droppable:
-        if sum(smallest.values()) + 2 * (len(smallest) - 1) <= available:
-            break
-        del smallest[number]
-        dropped.add(number)
-    return dropped
-
-
-def _without(row: Sequence[str], dropped: set[int]) -> list[str]:
-    return [cell for number, cell in enumerate(row) if number not in dropped]
-
-
-def _fit(widths: list[int], flexible: Sequence[int], available: int) -> None:
-    """Narrow the widest of the flexible columns until the table fits."""
-    while sum(widths) + 2 * (len(widths) - 1) > available:
-        widest = max(flexible, key=lambda number: widths[number], default=None)
-        if widest is None or widths[widest] <= _MIN_COLUMN:
+        if excess(narrowed=True) > 0:
+            del widths[number]
+    # A terminal that is too narrow even so: the widest goes on giving.
+    least = {n: min(widths[n], flexible[n]) for n in flexible if n in widths}
+    while excess(narrowed=False) > 0 and widths:
+        wide = [n for n in least if widths[n] > least[n]] or [n for n in least if widths[n] > 1]
+        if not wide:
             return
-        widths[widest] -= 1
+        widths[max(wide, key=lambda number: widths[number])] -= 1
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], cut: bool) -> str:
-    return "  ".join(_padded(*pair, cut) for pair in zip(cells, widths, strict=True)).rstrip()
+def _line(row: Sequence[str], widths: Sequence[int], screen: bool) -> str:
+    return "  ".join(_padded(*pair, screen) for pair in zip(row, widths, strict=True)).rstrip()
 
 
-def _padded(text: str, width: int, cut: bool) -> str:
-    if cut and _width(text) > width:
-        while _width(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (width - _width(text))
+def _padded(text: str, width: int, screen: bool) -> str:
+    if screen:
+        text = cut(text, width, "…" if sys.stdout.encoding.lower().startswith("utf") else "~")
+    return text + " " * (width - cells(text))
 
 
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+# -- a pager ---------------------------------------------------------------------------------
+
+
+class _Screen(io.StringIO):
+    """What is printed for the terminal, kept until it is known whether it fits."""
+
+    encoding = ""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def paged(show: Callable[[T], object]) -> Callable[[T], None]:
+    """Return a function that shows data as `show` does, through a pager if it is long.
+
+    As git does: only on a terminal, by $PAGER or less, and less ends by itself and keeps colours.
+    """
+
+    def show_paged(data: T) -> None:
+        if not sys.stdout.isatty():
+            show(data)
+            return
+        screen = _Screen()
+        screen.encoding = sys.stdout.encoding
+        with contextlib.redirect_stdout(screen):
+            show(data)
+        text = screen.getvalue()
+        if text.count("\n") < shutil.get_terminal_size().lines or not _page(text):
+            sys.stdout.write(text)
+
+    return show_paged
+
+
+def _page(text: str) -> bool:
+    """Show text in the pager; return whether there is one."""
+    pager = os.environ.get("PAGER", "less").strip()
+    if pager in ("", "cat") or shutil.which(pager.split()[0]) is None:
+        return False
+    import subprocess  # not at the top: an enqueue needs none
+
+    environment = {"LESS": "FRX", **os.environ}
+    with interrupts_left_to_child():
+        process = subprocess.Popen(["/bin/sh", "-c", pager], stdin=subprocess.PIPE, env=environment)
+        process.communicate(text.encode(sys.stdout.encoding, "backslashreplace"))
+    return True
+
+
+@contextlib.contextmanager
+def interrupts_left_to_child() -> Iterator[None]:
+    """Ignore Ctrl-C while a program has the terminal, to which it means something of its own."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

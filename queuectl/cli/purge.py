@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated
 
 import typer
 
+from queuectl import arguments
 from queuectl.cli import app, render
 from queuectl.cli.printing import progress
 from queuectl.clock import parse_duration
@@ -13,8 +15,10 @@ from queuectl.queue import Queue
 from queuectl.record.job import State
 
 StateOption = Annotated[
-    str,
+    list[str],
     typer.Option(
+        "--state",
+        "-s",
         metavar="STATE",
         autocompletion=app.complete_state,
         help="State of the jobs: completed or dead.",
@@ -41,16 +45,15 @@ def purge(
       queuectl purge --state completed --older-than 7d
       queuectl purge --state dead --older-than 0
     """
-    chosen = app.state_named(state)
-    assert chosen is not None
-    remove(app.open_queue(context, spool), chosen, older_than, as_json)
+    remove(app.open_queue(context, spool), arguments.states(state), older_than, as_json)
 
 
-def remove(queue: Queue, state: State, older_than: str, as_json: bool) -> None:
-    """Remove the jobs of a state and print how many were removed."""
+def remove(queue: Queue, states: list[State], older_than: str, as_json: bool) -> None:
+    """Remove the jobs of some states and print how many were removed."""
     count, seconds = 0, parse_duration(older_than)
-    with progress("removing", queue.status().jobs[state]) as bar:
-        for removed in queue.removing(state, seconds):
+    steps = [queue.removing(state, seconds) for state in states]  # raises before the first removal
+    with progress("removing", sum(queue.status().jobs[state] for state in states)) as bar:
+        for removed in chain.from_iterable(steps):
             count += removed
             bar.update(removed)
     render.show({"removed": count}, as_json, lambda _: print(f"{count} removed"))

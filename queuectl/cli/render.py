@@ -16,7 +16,7 @@ from queuectl.view.status import JobStatus, QueueStatus, WorkerStatus
 from queuectl.view.text import ago, between, command_of, printable, until
 
 if TYPE_CHECKING:
-    from queuectl.queue import Finding
+    from queuectl.queue import Finding, Queue
     from queuectl.view.health import Reason
 
 NO_WORKER = "no worker is running: start one with `queuectl worker start`"
@@ -55,19 +55,26 @@ def status(seen: QueueStatus) -> None:
         note(NO_WORKER)
 
 
-def workers(found: list[WorkerStatus]) -> None:
-    """Print workers, with a line for each job that runs."""
+def tell_if_no_worker(queue: Queue) -> None:
+    """Print a note if no worker is running, where somebody waits for one."""
+    if not any(worker.alive for worker in queue.workers()):
+        note(NO_WORKER)
+
+
+def workers(found: list[WorkerStatus], commands: Mapping[str, str]) -> None:
+    """Print workers, with a line for each job that runs; `commands` has the commands by id."""
     if not found:
         note(NO_WORKER)
         return
     table(
-        ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID"),
-        [row for worker in found for row in _worker_rows(worker)],
-        flexible=(0, 4),
+        ("WORKER", "PID", "UP", "SLOT", "RUNNING", "ATTEMPT", "FOR", "JOB PID", "COMMAND"),
+        [row for worker in found for row in _worker_rows(worker, commands)],
+        flexible={0: 12, 4: 12, 8: 12},
+        droppable=(5, 1),
     )
 
 
-def _worker_rows(worker: WorkerStatus) -> Iterator[tuple[str, ...]]:
+def _worker_rows(worker: WorkerStatus, commands: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     up = ago(worker.started_at) if worker.alive else "died"
     about = (worker.name, str(worker.pid), up)
     for busy in worker.running:
@@ -78,10 +85,11 @@ def _worker_rows(worker: WorkerStatus) -> Iterator[tuple[str, ...]]:
             str(busy.attempt),
             ago(busy.started_at),
             str(busy.pid or "-"),
+            commands.get(busy.id, "-"),
         )
         about = ("", "", "")
     if not worker.running:
-        yield (*about, f"-/{worker.slots}", "idle" if worker.alive else "-", "-", "-", "-")
+        yield (*about, f"-/{worker.slots}", "idle" if worker.alive else "-", *["-"] * 4)
 
 
 # -- jobs ------------------------------------------------------------------------------------
@@ -92,15 +100,15 @@ def jobs(found: list[JobStatus]) -> None:
     table(
         ("ID", "STATE", "PRI", "AGE", "TRIES", "TOOK", "NEXT", "COMMAND", "LAST ERROR"),
         map(_job_row, found),
-        flexible=(0, 7, 8),
-        droppable=(2, 5, 4),
+        flexible={0: 24, 7: 16, 8: 12},
+        droppable=(2, 5, 4, 6, 8, 3),
     )
 
 
 def _job_row(status: JobStatus) -> tuple[str, ...]:
     job = status.job
     if job is None:
-        return status.id, status.state, *["-"] * 6, status.problem or "-"
+        return status.id, status.state, *["-"] * 6, status.reason or "-"
     last = job.last_attempt
     took = between(last.started_at, last.finished_at) if last else "-"
     if status.started_at:
@@ -111,28 +119,24 @@ def _job_row(status: JobStatus) -> tuple[str, ...]:
         status.state,
         str(job.priority or "-"),
         ago(job.created_at),
-        str(len(job.history)),
+        str(status.tries),
         took,
         until(job.run_at) if waits else "-",
         command_of(job),
-        (last.error or "-") if last and last.outcome != "ok" else "-",
+        status.reason or "-",
     )
 
 
 def dead_jobs(found: list[JobStatus]) -> None:
     """Print a table of dead jobs, with the reason why each is dead."""
     header = ("ID", "DIED", "ATTEMPTS", "COMMAND", "REASON")
-    table(header, map(_dead_row, found), flexible=(0, 3, 4))
+    table(header, map(_dead_row, found), flexible={0: 24, 3: 16, 4: 16}, droppable=(2,))
 
 
 def _dead_row(status: JobStatus) -> tuple[str, ...]:
-    job = status.job
-    if job is None:
-        return status.id, "-", "-", "-", status.problem or "-"
-    last = job.last_attempt
-    died = last.finished_at if last else job.updated_at
-    reason = status.problem or ((last.error or last.outcome) if last else "-")
-    return status.id, f"{ago(died)} ago", str(job.attempts), command_of(job), reason
+    died = f"{ago(status.ended_at)} ago" if status.ended_at else "-"
+    tries = str(status.tries) if status.job else "-"
+    return status.id, died, tries, command_of(status.job), status.reason or "-"
 
 
 def job(status: JobStatus) -> None:
@@ -156,7 +160,7 @@ def job(status: JobStatus) -> None:
             )
             for entry in status.job.history
         ],
-        flexible=(5, 6),
+        flexible={5: 8, 6: 16},
     )
 
 
@@ -168,7 +172,9 @@ def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
         yield "problem", status.problem
     if status.worker:
         slot = f", slot {status.slot}" if status.slot else ""
-        yield "worker", f"{status.worker}{slot}, pid {status.pid}"
+        pid = f", pid {status.pid}" if status.pid and status.problem is None else ""
+        yield "worker", f"{status.worker}{slot}{pid}"
+        yield "attempt", f"{status.attempt}, started {ago(status.started_at)} ago"
     if status.job is None:
         return
     job = status.job
@@ -176,7 +182,9 @@ def _facts(status: JobStatus) -> Iterable[tuple[str, str]]:
     yield "created", f"{job.created_at} ({ago(job.created_at)} ago)"
     if job.run_at and status.state in ("pending", "failed"):
         yield "runs at", f"{job.run_at} (in {until(job.run_at)})"
-    shown = {"id", "command", "created_at", "updated_at", "run_at", "history"}
+    shown = {"id", "command", "attempts", "created_at", "updated_at", "run_at", "history"}
+    if job.attempts:
+        yield "attempts", str(job.attempts)
     for name, text in job.raw.items():
         if name not in shown:
             yield name, msgspec.json.format(bytes(text), indent=0).decode()
@@ -192,7 +200,7 @@ def settings(values: Mapping[str, Any]) -> None:
         value = values[info.name]
         changed = "" if value == info.default else f"(default {setting(info.default)})"
         rows.append((info.name, setting(value), changed, info.meaning))
-    table(("KEY", "VALUE", "", "MEANING"), rows, flexible=(3,))
+    table(("KEY", "VALUE", "", "MEANING"), rows, flexible={3: 16})
 
 
 def setting(value: Any) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import typer
 
 from queuectl.cli import app, render
+from queuectl.queue import Queue
+from queuectl.record.job import STATES
+from queuectl.view.status import QueueStatus
 
 
 def status(
@@ -17,4 +20,7 @@ def status(
       queuectl status
       queuectl status --json | jq .jobs.pending
     """
-    render.show(app.open_queue(context, spool).status(), as_json, render.status)
+    seen = app.look(
+        context, spool, Queue.status, lambda path: QueueStatus(path, dict.fromkeys(STATES, 0), [])
+    )
+    render.show(seen, as_json, render.status)

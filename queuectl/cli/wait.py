@@ -34,6 +34,9 @@ def wait(
       queuectl wait $(queuectl enqueue 'make test') && echo passed
     """
     queue = app.open_queue(context, spool)
+    states = [queue.get(job_id).state for job_id in job_ids]
+    if any(state not in ("completed", "dead") for state in states):
+        render.tell_if_no_worker(queue)
     with progress("waiting", len(job_ids)) as bar:
         ended = queue.wait(
             job_ids,

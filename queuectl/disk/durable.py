@@ -23,7 +23,8 @@ from collections.abc import Iterable, Sequence
 
 from queuectl import slot_lock
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
-from queuectl.disk.reading import same_file
+from queuectl.disk.modes import set_new_mode
+from queuectl.disk.reading import exists, same_file
 from queuectl.errors import NotDurable
 
 _AT_FDCWD = -100
@@ -127,7 +128,7 @@ class Disk:
         Several processes may try to take one file: the rename succeeds for one of them and
         raises FileNotFoundError for the others. Returns the directories to `commit`, in order.
         """
-        _rename(source, target)
+        rename(source, target)
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
@@ -136,7 +137,7 @@ class Disk:
         If the rename fails, `staged` is removed.
         """
         try:
-            _rename(staged, target)
+            rename(staged, target)
         except BaseException:
             discard(staged)
             raise
@@ -188,7 +189,7 @@ class Disk:
             os.mkdir(path, 0o700)
         except FileExistsError:
             return
-        os.chmod(path, mode)
+        set_new_mode(path, mode)
         self.commit(path, os.path.dirname(path) or ".")
 
     def commit(self, *directories: str) -> None:
@@ -266,13 +267,18 @@ def create(path: str, flags: int, mode: int) -> int:
     """Open a file; make it with exactly this mode if it is missing. Refuses symbolic links.
 
     The umask may have removed bits for group and others from the mode, so a mode that has such
-    bits is set again. The file of another user keeps its mode.
+    bits is set again; not of a file that has another user, or another name too.
     """
     fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    if mode & 0o077:
-        with contextlib.suppress(PermissionError):
+    if mode & 0o077 and (flags & os.O_EXCL or _is_ours_alone(fd)):
+        with contextlib.suppress(PermissionError):  # a file system without modes
             os.fchmod(fd, mode)
     return fd
+
+
+def _is_ours_alone(fd: int) -> bool:
+    found = os.fstat(fd)
+    return found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -355,8 +361,8 @@ def _rename_exclusive(source: str, target: str) -> None:
     (see `claims.name_to_remove`), but never the target.
 
     A network file system may send a call again whose answer was lost, and then answers that the
-    target exists, or that the source does not, because the first call was carried out. So the
-    names decide, not the answer.
+    target exists, or that the source does not, because the first call was carried out; or it gives
+    up waiting for the answer (ETIMEDOUT). So the names decide, not the answer.
     """
     if _renamed_in_one_call(source, target):
         return
@@ -365,7 +371,7 @@ def _rename_exclusive(source: str, target: str) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)
-    except FileExistsError:
+    except OSError:
         if not same_file(source, target):
             raise
     try:
@@ -377,19 +383,21 @@ def _rename_exclusive(source: str, target: str) -> None:
         raise
 
 
-def _rename(source: str, target: str) -> None:
-    """Rename. An answer that the source is missing is not an error if the rename was carried out.
-
-    That happens when a network file system sends a call again because the answer was lost.
-    """
+def rename(source: str, target: str) -> None:
+    """Rename. An answer that is an error is ignored if the rename was carried out: see above."""
     before = os.lstat(source)
     try:
         os.rename(source, target)
-    except FileNotFoundError:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(before, os.lstat(target)):
-                return
-        raise
+    except OSError:
+        if not _is_now(target, before):
+            raise
+
+
+def _is_now(path: str, file: os.stat_result) -> bool:
+    """Whether a path is now a name of this file, as far as that can be found out."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(file, os.lstat(path))
+    return False
 
 
 def _rename_over(staged: str, target: str) -> None:
@@ -403,17 +411,20 @@ def _rename_over(staged: str, target: str) -> None:
             os.unlink(staged)
         return
     os.lstat(target)
-    _rename(staged, target)
+    rename(staged, target)
 
 
 def _renamed_in_one_call(source: str, target: str, flag: int = _RENAME_NOREPLACE) -> bool:
     """Rename by renameat2(2); False if the kernel or the file system does not have it."""
     if _renameat2 is None:
         return False
+    before = os.lstat(source)
     done = _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag)
     if done == 0:
         return True
     code = ctypes.get_errno()
     if code in _NO_SUCH_CALL:
         return False
+    if _is_now(target, before) and (flag == _RENAME_EXCHANGE or not exists(source)):
+        return True  # carried out all the same
     raise OSError(code, os.strerror(code), source, None, target)

@@ -42,11 +42,11 @@ def directory_stamp(path: str) -> DirectoryStamp:
     return DirectoryStamp(mtime, mtime / 1e9 < now - CLOCK_TICK)
 
 
-def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file; return its bytes, at most `limit` + 1 of them, and its stat.
+def open_regular(path: str) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading; return its descriptor and its stat.
 
-    More than `limit` bytes tell the caller that the file is too large. Does not follow a
-    symbolic link, nor block on a FIFO. Raises NotRegular, and OSError for every other trouble.
+    Does not follow a symbolic link, nor block on a FIFO. Raises NotRegular, and OSError for every
+    other trouble.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,6 +56,20 @@ def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
     try:
         found = os.fstat(fd)
         _check_regular(found, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, found
+
+
+def read_regular(path: str, limit: int) -> tuple[bytes, os.stat_result]:
+    """Read a regular file; return its bytes, at most `limit` + 1 of them, and its stat.
+
+    More than `limit` bytes tell the caller that the file is too large. Raises NotRegular, and
+    OSError for every other trouble.
+    """
+    fd, found = open_regular(path)
+    try:
         data = os.read(fd, min(found.st_size, limit) + 1)
         if len(data) != found.st_size:  # the file has changed, or is larger than the limit
             while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):

@@ -18,11 +18,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from queuectl import slot_lock
+from queuectl import slot_lock, trouble
 
 _SETSIGDEF, _SETSID = 0x04, 0x80  # posix_spawn flags, <spawn.h>
 _NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
 _STRUCT_BYTES = 1024  # more than any of the structs in <spawn.h> and <signal.h> takes
+
+
+class NoSuchDirectory(Exception):
+    """The directory in which a command is to be started is not one on this host."""
 
 
 class Child:
@@ -93,17 +97,25 @@ def start(
 
     `output` is the descriptor for its stdout and stderr. It gets at most one other descriptor:
     `inherited` is the number of that descriptor here, and its number in the command. A program
-    without a slash in its name is searched in the PATH of `environment`. Raises OSError, and
-    ValueError for a NUL character in a word.
+    without a slash in its name is searched in the PATH of `environment`. Other threads are not held
+    up by a file system that does not answer, on which the directory or the program is. Raises
+    NoSuchDirectory, OSError, and ValueError for a NUL character in a word.
     """
     words = [os.fsencode(word) for word in argv]
     if any(b"\0" in word for word in [*words, os.fsencode(cwd or "")]):
         raise ValueError("a NUL character cannot be passed to a program")
     libc = _libc()
-    if libc is None:
-        return _start_by_subprocess(words, environment, cwd, output, inherited)
-    with _file_actions(libc, cwd, output, inherited) as actions:
-        return _start_by_posix_spawn(libc, words, environment, actions)
+    with slot_lock.released():
+        try:
+            if libc is None:
+                return _start_by_subprocess(words, environment, cwd, output, inherited)
+            with _file_actions(libc, cwd, output, inherited) as actions:
+                return _start_by_posix_spawn(libc, words, environment, actions)
+        except OSError as error:
+            lacks_room = trouble.owner(error) == "process"
+            if cwd is not None and not lacks_room and not os.path.isdir(cwd):
+                raise NoSuchDirectory(cwd) from error
+            raise
 
 
 def _start_by_posix_spawn(
@@ -117,10 +129,9 @@ def _start_by_posix_spawn(
     pid = ctypes.c_int()
     failure = errno.ENOENT
     for program in _programs(words[0], environment):
-        with slot_lock.released():
-            code = libc.posix_spawn(
-                ctypes.byref(pid), program, actions, _attributes(), arguments, variables
-            )
+        code = libc.posix_spawn(
+            ctypes.byref(pid), program, actions, _attributes(), arguments, variables
+        )
         if code == 0:
             return Child(pid.value)
         if failure in _NOT_FOUND:

@@ -128,6 +128,11 @@ class Job(JobFields, frozen=True, kw_only=True):
 
     raw: dict[str, Raw]
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Job:
+        """Read a job from JSON text, checked as a job file is. Raises NotJson, InvalidJob."""
+        return decode(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
+
     @property
     def next_attempt(self) -> int:
         """The number of the next attempt; numbers are never used again."""
@@ -217,8 +222,13 @@ def schema() -> dict[str, Any]:
     }
 
 
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # of UTF-8 and UTF-16
+
+
 def _split(data: bytes) -> dict[str, Raw]:
     """Return the JSON text of each key. Raises NotJson if the bytes are not a JSON object."""
+    if data.startswith(_BYTE_ORDER_MARKS):
+        raise NotJson("it begins with a byte order mark (BOM): save it as UTF-8 without one")
     try:
         data.decode()
         raw = _decode_raw(data)

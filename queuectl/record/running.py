@@ -11,14 +11,25 @@ _LONGEST_PID = 7
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known."""
+    """A running attempt: the content of `ID.ATTEMPT.run`. `pid` is null until it is known.
+
+    `inode` is that of the job's file: it tells which job runs if somebody moves and renames the
+    file meanwhile.
+    """
 
     attempt: int
     slot: int
+    inode: int = 0
     host: str
     boot_id: str
+    pid_namespace: str = ""
     pid: int | None
     started_at: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the pid's meaning depends on: see `host.here`."""
+        return self.host, self.boot_id, self.pid_namespace
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):
@@ -27,9 +38,15 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     name: str
     host: str
     boot_id: str
+    pid_namespace: str = ""
     pid: int
     slots: int
     started_at: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the pid's meaning depends on: see `host.here`."""
+        return self.host, self.boot_id, self.pid_namespace
 
 
 def content(run: Run) -> bytes:

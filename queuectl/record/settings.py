@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from queuectl.clock import parse_duration
 from queuectl.errors import InvalidInput, InvalidSetting
 from queuectl.record.retry import RetryPolicy
+from queuectl.record.size import parse_size
 from queuectl.record.wording import shown
 
 FORMAT = 1
@@ -26,6 +27,12 @@ _CHARACTER = r"[^\0\ud800-\udfff]"  # UTF-8 can encode it, and a program can be 
 
 
 Command = Annotated[str, Meta(pattern=rf"^(?=\s*\S){_CHARACTER}+$")]
+
+
+_LARGEST = 1 << 50  # bytes, a petabyte
+
+
+Size = Annotated[int, Meta(ge=1, le=_LARGEST, extra_json_schema={"size": True})]
 
 
 SomeSeconds = Annotated[float, Meta(gt=0, le=_FOREVER, extra_json_schema={"duration": True})]
@@ -49,6 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 0
     timeout: Annotated[
         SomeSeconds | None, Meta(description="kill an attempt that runs longer than this")
+    ] = None
+    output_max: Annotated[
+        Size | None, Meta(description="kill an attempt that prints more than this")
     ] = None
     kill_grace: Annotated[Seconds, Meta(description="time between SIGTERM and SIGKILL")] = 10
     rescan_interval: Annotated[
@@ -104,6 +114,7 @@ class SettingInfo(Struct, frozen=True):
     meaning: str
     allowed: str
     is_duration: bool
+    is_size: bool
     is_text: bool
 
 
@@ -114,13 +125,16 @@ def describe() -> dict[str, SettingInfo]:
     infos = {}
     for name, spec in parts["Settings"]["properties"].items():
         kind = spec["anyOf"][0] if "anyOf" in spec else spec
-        duration = kind.get("duration", False)
+        duration, size = kind.get("duration", False), kind.get("size", False)
         infos[name] = SettingInfo(
             name,
             spec["default"],
             spec["description"],
-            _allowed(kind, duration),
+            "a size of at least 1 byte (bytes, or 500K, 10M, 2G)"
+            if size
+            else _allowed(kind, duration),
             duration,
+            size,
             kind["type"] == "string",
         )
     return infos
@@ -138,11 +152,16 @@ def setting_named(key: str) -> SettingInfo:
     raise InvalidSetting(f"unknown setting {shown(key)}; {hint}", key=key)
 
 
+def defaults() -> dict[str, Any]:
+    """Return the default of every setting."""
+    return {name: info.default for name, info in describe().items()}
+
+
 def template() -> str:
     """Return the text of a new spool's `queue.toml`: every setting, as a comment."""
     lines = [
         "# Settings of this queue. Change them here, or with `queuectl config set KEY VALUE`;",
-        '# running workers read the change at once. Durations are seconds, or "10m", "7d".',
+        '# running workers read the change at once. Durations: seconds, or "10m"; sizes: "10M".',
         f"format = {FORMAT}",
         "",
     ]
@@ -156,7 +175,7 @@ def check(values: Mapping[str, Any]) -> Settings:
     """Make settings from the values of a settings file. Raises InvalidSetting."""
     if not values:
         return Settings()
-    plain = {key: _in_seconds(setting_named(key), value) for key, value in values.items()}
+    plain = {key: _as_number(setting_named(key), value) for key, value in values.items()}
     try:
         return msgspec.convert(plain, Settings)
     except msgspec.ValidationError as error:
@@ -164,8 +183,13 @@ def check(values: Mapping[str, Any]) -> Settings:
         raise _wrong(describe()[key], values[key], plain[key]) from None
 
 
-def _in_seconds(info: SettingInfo, value: Any) -> Any:
-    if not info.is_duration or not isinstance(value, str):
+def _as_number(info: SettingInfo, value: Any) -> Any:
+    """Return seconds for a duration, and bytes for a size."""
+    if not isinstance(value, str):
+        return value
+    if info.is_size and (size := parse_size(value)) is not None:
+        return size
+    if not info.is_duration:
         return value
     try:
         return parse_duration(value)
@@ -174,11 +198,10 @@ def _in_seconds(info: SettingInfo, value: Any) -> Any:
 
 
 def _wrong(info: SettingInfo, value: Any, number: Any) -> InvalidSetting:
-    if type(number) in (int, float) and number > _FOREVER and " from " not in info.allowed:
-        most = f"{_FOREVER:.0f} seconds" if info.is_duration else f"{_FOREVER:.0f}"
-        must = f"at most {most}"
-    else:
-        must = info.allowed
+    most, unit = (_LARGEST, " bytes") if info.is_size else (_FOREVER, " seconds")
+    must = info.allowed
+    if type(number) in (int, float) and number > most and " from " not in info.allowed:
+        must = f"at most {most:.0f}{unit if info.is_size or info.is_duration else ''}"
     return InvalidSetting(f"{info.name} must be {must}, not {shown(value)}", key=info.name)
 
 

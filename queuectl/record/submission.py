@@ -7,6 +7,8 @@ the same input and give the same errors.
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -17,6 +19,20 @@ from queuectl.clock import LONGEST_DURATION, format_timestamp
 from queuectl.errors import InvalidInput, InvalidJob, NotJson
 from queuectl.record.job import FIELDS, SUBMITTER_FIELDS, Job, build, decode
 from queuectl.record.wording import json_problem
+
+_MEANT: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("delay", "at", "run_after", "not_before", "scheduled_at", "start_at"), "run_at"
+    ),
+    **dict.fromkeys(
+        ("retries", "retry", "max_attempts", "attempts_max", "max_tries"), "max_retries"
+    ),
+    **dict.fromkeys(("cmd", "program", "script"), "command"),
+    **dict.fromkeys(("environment", "environ"), "env"),
+    **dict.fromkeys(("dir", "directory", "workdir", "working_directory"), "cwd"),
+    **dict.fromkeys(("time_limit", "max_time"), "timeout"),
+}
+"""The names that other queues have for a field of ours."""
 
 
 def read_jobs(
@@ -50,6 +66,50 @@ def read_jobs(
         if line.strip():
             yield from _decode_each("line", [(n, line)])
             advance(len(line))
+
+
+def read_commands(
+    lines: Iterable[bytes],
+    *,
+    make: Callable[[str], Job],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Job]:
+    """Read shell commands, one a line, and `make` a job of each; blank lines are left out.
+
+    Raises InvalidJob, which names the line.
+    """
+    for number, line in enumerate(lines, 1):
+        if text := line.strip():
+            try:
+                yield make(text.decode(errors="surrogateescape"))
+            except InvalidJob as error:
+                raise InvalidJob(f"line {number}: {error}; nothing is enqueued") from None
+        advance(len(line))
+
+
+def is_json_array(text: str) -> bool:
+    """Whether a text on a command line is meant as a JSON array of jobs.
+
+    `[ -f x ] && y` is a shell command. So a text that is not JSON, perhaps because of a mistake in
+    it, is an array only if an object is the first thing in it.
+    """
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return text.lstrip()[1:].lstrip().startswith("{")
+    return True
+
+
+@functools.lru_cache(1024)
+def near_miss(key: str) -> str | None:
+    """Return the field that was probably meant by an unknown key; None if there is none."""
+    from difflib import get_close_matches
+
+    plain = re.sub(r"([a-z])([A-Z])", r"\1_\2", key).replace("-", "_").replace(" ", "_").lower()
+    near = get_close_matches(plain, SUBMITTER_FIELDS, n=1, cutoff=0.8)
+    return _MEANT.get(plain) or (near[0] if near else None)
 
 
 def job_from(fields: Mapping[str, Any], *, delay: float | None = None, now: float = 0.0) -> Job:

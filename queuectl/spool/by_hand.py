@@ -23,14 +23,15 @@ _MOST_LOOKS = 50
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def cancel(spool: Spool, job_id: str) -> State:
+def cancel(spool: Spool, place: Place) -> State:
     """Cancel a job: a waiting one is dead at once, the worker of a running one is asked to end it.
 
-    Returns "dead", or "processing" if a worker has been asked. Raises NoSuchJob, and WrongState if
-    the job has already ended.
+    `place` is where the job was just seen. Returns "dead", or "processing" if a worker has been
+    asked. Raises NoSuchJob, and WrongState if the job has already ended.
     """
-    for _ in range(_MOST_LOOKS):
-        place = spool.reader.find_exactly(job_id)
+    for look in range(_MOST_LOOKS):
+        if look:
+            place = spool.reader.find_exactly(place.id)
         if place.state in FINISHED:
             raise WrongState(f"job {place.id} is {place.state} already")
         if not isinstance(place, ClaimedPlace):
@@ -41,7 +42,7 @@ def cancel(spool: Spool, job_id: str) -> State:
                 return "processing"
         else:  # a command holds it, or it is being moved on: that takes milliseconds
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-    raise WrongState(f"job {job_id!r} keeps moving: try again")
+    raise WrongState(f"job {place.id!r} keeps moving: try again")
 
 
 def retry(spool: Spool, place: Place) -> str:
@@ -97,4 +98,7 @@ def _cancelled(spool: Spool, claim: Claim) -> tuple[Job, State]:
 
 def _retried(_: Spool, claim: Claim) -> tuple[Job, State]:
     now = clock.format_timestamp(clock.now())
-    return claim.job.evolve(attempts=0, run_at=None, updated_at=now), "pending"
+    # In failed/ run_at is the time of the next retry. A dead job that has one was cancelled before
+    # its time: it is scheduled again.
+    run_at = None if claim.origin == "failed" else claim.job.run_at
+    return claim.job.evolve(attempts=0, run_at=run_at, updated_at=now), "pending"

@@ -9,23 +9,27 @@ lock is held, and from where recovery moves it on if the holder dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from queuectl.disk.durable import Disk
+from queuectl.disk.locks import locked
 from queuectl.disk.reading import exists, same_file
-from queuectl.errors import ClaimLost, QueuectlError, SpoolUnusable, StillRuns
+from queuectl.errors import ClaimLost, IdsBusy, QueuectlError, SpoolUnusable, StillRuns
 from queuectl.record.ids import numbered
 from queuectl.record.job import Job, State
-from queuectl.spool.places import FINISHED, UNCLAIMED, Claim, ClaimedPlace, Place, Seen
-from queuectl.spool.reader import Reader
+from queuectl.spool import layout
+from queuectl.spool.places import FINISHED, UNCLAIMED, Claim, ClaimedPlace, Place, Ready, Seen
+from queuectl.spool.reader import Reader, wanted_id
 
-_P = TypeVar("_P", bound=Place)
+_PATIENCE = 0.1
+"""Seconds to wait for the lock under which ids are chosen; `enqueue` of a batch takes longer."""
 
 _MOVES: Final[tuple[State, ...]] = ("pending", "failed", "completed", "dead")
 """The states of unclaimed jobs, in the order in which jobs move."""
@@ -41,13 +45,49 @@ class Moved(Struct, frozen=True):
     owed: list[str]
 
 
+class _Wish(Struct, frozen=True):
+    """A job that a holder wants to claim for an attempt; `has_in_hand` is that of `take`."""
+
+    worker: str
+    place: Place
+    attempt: int
+    has_in_hand: Callable[[str], bool] = lambda _: False
+
+
 class _Taken(Struct, frozen=True):
-    """A job that was renamed into the holder's directory: nothing is committed or read yet."""
+    """A job that was renamed into the holder's directory: nothing is committed or read yet.
+
+    `runs` are the run files, anybody's, that have no claim beside them.
+    """
 
     id: str
     path: str
     changed: list[str]
-    runs: list[str]
+    runs: list[ClaimedPlace]
+
+
+class _Naming:
+    """The lock under which ids are chosen, from the moment that it is needed."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        self._path, self._mode = path, mode
+        self._held = contextlib.ExitStack()
+        self._begun = False
+
+    def __enter__(self) -> _Naming:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def begin(self) -> None:
+        """Take the lock, if that has not been done yet. Raises IdsBusy."""
+        if not self._begun:
+            try:
+                self._held.enter_context(locked(self._path, self._mode, _PATIENCE))
+            except QueuectlError as error:
+                raise IdsBusy(str(error)) from None
+            self._begun = True
 
 
 class Claims:
@@ -62,111 +102,160 @@ class Claims:
     # -- claim -----------------------------------------------------------------------------
 
     def take(
-        self, worker: str, state: State, name: str, seen: Seen, owed: Sequence[str] = ()
+        self,
+        worker: str,
+        state: State,
+        name: str,
+        seen: Seen,
+        owed: Sequence[str] = (),
+        has_in_hand: Callable[[str], bool] = lambda _: False,
     ) -> Claim | None:
         """Claim a waiting job to run it; None if another was faster, or the job has changed.
 
         On return the claim is durable: its name alone tells owner, job and attempt. Directories
-        that are `owed` a commit get it with the claim's commit, before the claim's own. Raises
-        StillRuns, NotDurable, InvalidJob, OSError; then nothing is claimed.
+        that are `owed` a commit get it with the claim's commit, before the claim's own.
+        `has_in_hand(path)` says whether the worker is running a claim of this path already: its
+        file may have been moved away, and be the one to be claimed. Raises StillRuns, IdsBusy,
+        NotDurable, InvalidJob, OSError; then nothing is claimed.
         """
 
-        def read(path: str) -> Job | None:
+        def read(path: str) -> Ready | None:
             found = self._reader.examine(path, state, name)
-            as_seen = (found.id, found.attempts) == (seen.id, seen.attempts)
-            return found.job if as_seen else None
+            return found if (found.id, found.attempts) == (seen.id, seen.attempts) else None
 
         place = Place(state, seen.id, self._layout.entry(state, name))
-        return self._claim(worker, place, seen.attempts + 1, read, owed, to_run=True)
+        return self._claim(_Wish(worker, place, seen.attempts + 1, has_in_hand), read, owed)
 
     def hold(self, holder: str, place: Place) -> Claim | None:
         """Claim a job to change or cancel it; None if it has just moved elsewhere.
 
         The claim carries the number of an attempt that is over, so that recovery puts the job back
         and enters no attempt that never was; 0 means that the job belongs in `pending/`.
-        Raises InvalidJob.
+        Raises InvalidJob, StillRuns, IdsBusy.
         """
         try:
-            attempts = len(self._reader.read(place.path)[0].history)
+            before, _ = self._reader.read(place.path)
         except FileNotFoundError:
             return None
+        wanted = wanted_id(before, place.state, os.path.basename(place.path))
+        attempts = len(before.history)
 
-        def read(path: str) -> Job | None:
-            job, _ = self._reader.read(path)
-            return job if len(job.history) == attempts else None
+        def read(path: str) -> Ready | None:
+            job, found = self._reader.read(path)
+            ready = Ready(wanted, attempts, job, found.st_ino)
+            return ready if len(job.history) == attempts else None
 
-        return self._claim(holder, place, 0 if place.state == "pending" else attempts, read)
+        place = Place(place.state, wanted, place.path)
+        attempt = 0 if place.state == "pending" else attempts
+        return self._claim(_Wish(holder, place, attempt), read)
 
     def _claim(
-        self,
-        worker: str,
-        place: Place,
-        attempt: int,
-        read: Callable[[str], Job | None],
-        owed: Sequence[str] = (),
-        *,
-        to_run: bool = False,
+        self, wish: _Wish, read: Callable[[str], Ready | None], owed: Sequence[str] = ()
     ) -> Claim | None:
-        """Claim a job for an attempt, unless `read` finds it changed after the rename."""
+        """Claim a job, unless `read` finds it changed after the rename."""
         with self._choosing:  # the slots of this process choose one after the other
-            taken = self._rename_into(worker, place, attempt)
+            taken = self._rename_into(wish)
         if taken is None:
             return None
+        origin, home = wish.place.state, taken.id
         try:
-            if to_run and any(map(self._reader.is_running, taken.runs)):
-                raise StillRuns(f"job {taken.id} still runs")
-            if (job := read(taken.path)) is not None:
+            if found := read(taken.path):
+                if run := self._run_of(taken, found):
+                    home = run.id
+                    raise StillRuns(_still_runs(run.id), run.path)
                 self._disk.commit(*owed, *taken.changed)
-                if job.id != taken.id:
-                    job = job.evolve(id=taken.id)
-                return Claim(worker, taken.id, attempt, job, place.state, taken.path)
+                job = found.job if found.job.id == taken.id else found.job.evolve(id=taken.id)
+                path, inode = taken.path, found.inode
+                return Claim(wish.worker, taken.id, wish.attempt, job, origin, path, inode)
         except BaseException:
             with contextlib.suppress(QueuectlError, OSError):
-                self._put_back(taken.path, place.state, taken.id)
+                self._put_back(taken.path, origin, home)
             raise
-        self._put_back(taken.path, place.state, taken.id)  # rewritten since it was seen
+        self._put_back(taken.path, origin, home)  # rewritten since it was seen
         return None
 
-    def _rename_into(self, worker: str, place: Place, attempt: int) -> _Taken | None:
+    def _rename_into(self, wish: _Wish) -> _Taken | None:
         """Rename a job into a worker's directory, under an id that no other job has.
 
-        Returns None if the job is gone. The run files are those of the same id, anybody's.
+        Returns None if the job is gone. Raises StillRuns, IdsBusy.
         """
-        if not exists(place.path):  # true for all workers but one, at each job
+        source = wish.place.path
+        if not exists(source):  # true for all workers but one, at each job
             return None
+        with _Naming(self._layout.id_lock, self._disk.file_mode) as naming:
+            job_id = self._choose_id(wish, source, naming, wish.worker)
+            target = self._layout.claim(wish.worker, job_id, wish.attempt)
+            if wish.has_in_hand(target):
+                run_file = self._layout.claim(wish.worker, job_id, wish.attempt, "run")
+                raise StillRuns(_still_runs(job_id), run_file)
+            if same_file(target, source):  # it has two names just now, and will have one
+                raise OSError(errno.EBUSY, "another slot is putting it back", source)
+            try:
+                changed = self._disk.take(source, target)
+            except FileNotFoundError:
+                if exists(source):
+                    raise SpoolUnusable(f"{os.path.dirname(target)} is missing") from None
+                return None
+            try:
+                return self._yield_to_others(wish, _Taken(job_id, target, changed, []), naming)
+            except BaseException:
+                with contextlib.suppress(QueuectlError, OSError):
+                    self._put_back(target, wish.place.state, job_id)
+                raise
 
-        def rivals(job_id: str, claimants: str | None = None) -> Iterator[Place]:
-            yield from self._unclaimed_owners(job_id, place.state)
+    def _yield_to_others(self, wish: _Wish, taken: _Taken, naming: _Naming) -> _Taken:
+        """Give a taken job another id as long as somebody else has a claim of its id.
+
+        What others hold is looked at only after the rename: before, they could still have taken
+        another file under this id a moment later. Whoever sees the other's claim yields.
+        """
+        while True:
+            files = [*self._reader.claim_files()]
+            claims = [place for place, end in files if end == "json" and place.path != taken.path]
+            if all(claim.id != taken.id for claim in claims):
+                return replace(taken, runs=_without_claim(files, claims))
+            job_id = self._choose_id(wish, taken.path, naming)
+            path = self._layout.claim(wish.worker, job_id, wish.attempt)
+            taken = _Taken(job_id, path, taken.changed + self._disk.take(taken.path, path), [])
+
+    def _choose_id(
+        self, wish: _Wish, path: str, naming: _Naming, claimants: str | None = None
+    ) -> str:
+        """Return the id under which to claim the file at `path`: the first one without a rival.
+
+        Under its own name a waiting job yields to no file in `pending/`. A job that needs another
+        name takes no id that any file has, or that is being chosen.
+        """
+        place = wish.place
+        own = layout.stem(os.path.basename(place.path))
+
+        def rivals(job_id: str) -> Iterator[Place]:
+            all_own = job_id != own or place.state in FINISHED
+            yield from self._reader.unclaimed(job_id, UNCLAIMED if all_own else UNCLAIMED[:-1])
             yield from self._reader.claims_of(job_id, claimants)
 
-        job_id = free_id(place.id, place.path, partial(rivals, claimants=worker))
-        target = self._layout.claim(worker, job_id, attempt)
-        if same_file(target, place.path):  # another slot puts it back: it has two names just now
-            return None
-        try:
-            changed = self._disk.take(place.path, target)
-        except FileNotFoundError:
-            if exists(place.path):
-                raise SpoolUnusable(f"{os.path.dirname(target)} is missing") from None
-            return None
-        # What others hold is looked at only now: before the rename, they could still have taken
-        # another file under this id a moment later. Whoever sees the other's claim yields.
-        while True:
-            files = [file for file in self._reader.claim_files() if file[0].id == job_id]
-            claims = [other for other, ending in files if ending == "json"]
-            if not any(_others(claims, target)):
-                runs = [other.path for other, ending in files if ending == "run"]
-                return _Taken(job_id, target, changed, runs)
-            job_id = free_id(place.id, target, rivals)
-            target, before = self._layout.claim(worker, job_id, attempt), target
-            changed += self._disk.take(before, target)
+        job_id = free_id(place.id, path, rivals)
+        if job_id != own:
+            naming.begin()
+            job_id = free_id(place.id, path, rivals)
+        return job_id
 
-    def _unclaimed_owners(self, job_id: str, origin: State) -> Iterator[Place]:
-        """List the unclaimed jobs that own an id which a job from state `origin` asks for.
+    def _run_of(self, taken: _Taken, found: Ready) -> ClaimedPlace | None:
+        """Return the run of a job that was moved away by hand and whose command is still alive.
 
-        A job that has been claimed before owns its id: only a new one from `pending/` yields.
+        The job's file tells by its inode which run is its own, also under another name. That is
+        looked up only where the id does not tell: its own id is in most records.
         """
-        return self._reader.unclaimed(job_id, UNCLAIMED if origin in FINISHED else UNCLAIMED[:-1])
+        for run in taken.runs:
+            if run.id != taken.id:
+                if found.job.id == taken.id and not run.id.startswith(taken.id):
+                    continue
+                about = self._reader.read_run(run)
+                if about is None or about.inode != found.inode:
+                    continue
+            if self._reader.is_running(run.path):
+                return run
+        return None
 
     # -- settle ----------------------------------------------------------------------------
 
@@ -240,12 +329,19 @@ def free_id(wanted: str, path: str, rivals: Callable[[str], Iterable[Place]]) ->
     `rivals` lists the places of an id; the file itself is not its own rival.
     """
     number, job_id = 1, wanted
-    while any(_others(rivals(job_id), path)):
+    while not all(same_file(rival.path, path) for rival in rivals(job_id)):
         number += 1
         job_id = numbered(wanted, number)
     return job_id
 
 
-def _others(places: Iterable[_P], path: str) -> Iterator[_P]:
-    """List those of the places that are another file than the one at `path`."""
-    return (place for place in places if not same_file(place.path, path))
+def _still_runs(job_id: str) -> str:
+    return f"job {job_id} still runs, though its file was moved away: wait for its command's end"
+
+
+def _without_claim(
+    files: Iterable[tuple[ClaimedPlace, str]], claims: Iterable[ClaimedPlace]
+) -> list[ClaimedPlace]:
+    """Return the run files whose job is no longer beside them."""
+    held = {(claim.worker, claim.id, claim.attempt) for claim in claims}
+    return [p for p, end in files if end == "run" and (p.worker, p.id, p.attempt) not in held]

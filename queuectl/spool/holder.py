@@ -9,31 +9,42 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from queuectl import host
 from queuectl.disk.durable import discard
-from queuectl.disk.locks import make_locked, try_lock
+from queuectl.disk.locks import try_lock
 from queuectl.disk.reading import exists
+from queuectl.errors import SpoolUnusable
 from queuectl.record.encoding import encode
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
 from queuectl.spool.spool import Spool
+
+_MOST_NAMES = 1000
+"""How many names are tried: more cannot be taken by chance."""
+
+
+class LockedName(NamedTuple):
+    """A holder's name, and the descriptor that locks it."""
+
+    name: str
+    lock: int
 
 
 class Holder:
     """A process's right to hold claims, from its start to its end.
 
     `info` makes it a worker that is listed; without it, it is a command that takes a job for
-    a moment to change it.
+    a moment to change it. `name` is one that `reserve` has given before.
     """
 
-    def __init__(self, spool: Spool, info: WorkerInfo | None = None) -> None:
+    def __init__(
+        self, spool: Spool, info: WorkerInfo | None = None, name: LockedName | None = None
+    ) -> None:
         self.spool = spool
-        self.name = info.name if info else layout.new_worker(host.hostname(), os.getpid())
+        self.name, self._lock = name or reserve(spool)
         paths = spool.layout
-        self._lock = make_locked(
-            paths.worker(self.name, "lock"), paths.staged(), spool.disk.file_mode
-        )
         try:
             if info:
                 spool.write_beside(paths.worker(self.name, "json"), encode(info))
@@ -61,6 +72,28 @@ class Holder:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def reserve(spool: Spool) -> LockedName:
+    """Lock a name that no other holder has, dead or alive. Raises SpoolUnusable, OSError.
+
+    Containers may share the host's name and have equal process ids, so only the file system can
+    tell whether a name is free. The lock file is made under its name, because a link may be
+    another file to the kernel than the one that was locked (FUSE).
+    """
+    paths = spool.layout
+    for _ in range(_MOST_NAMES):
+        name = layout.new_worker(host.hostname(), os.getpid())
+        try:
+            lock = try_lock(paths.worker(name, "lock"), make_with=spool.disk.file_mode, is_new=True)
+        except (FileExistsError, FileNotFoundError):
+            continue
+        if lock is None:  # recovery was first, took it for that of a dead holder, and removes it
+            continue
+        if not exists(paths.claims(name)) and not exists(paths.worker(name, "json")):
+            return LockedName(name, lock)
+        os.close(lock)  # recovery removes it, and what a dead worker of this name has left
+    raise SpoolUnusable(f"{paths.workers}: {_MOST_NAMES} names of workers are taken")
 
 
 def dead_holders(spool: Spool, *, make_locks: bool = True) -> Iterator[str]:

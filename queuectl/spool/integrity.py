@@ -18,6 +18,7 @@ from typing import Literal
 from msgspec import Struct
 
 from queuectl import clock
+from queuectl.disk.modes import change_mode
 from queuectl.disk.reading import kind, same_file
 from queuectl.errors import InvalidJob, InvalidSetting, QueuectlError
 from queuectl.record.ids import is_id, numbered
@@ -306,20 +307,21 @@ def _modes(spool: Spool) -> _Found:
     """Directories and files that are more open than the spool."""
     dropped = {spool.layout.states["pending"], spool.layout.states["dead"]}  # by anyone, as is
     for directory in spool.layout.directories:
-        yield from _mode(directory, spool.dir_mode)
+        yield from _mode(spool, directory)
         for entry in os.scandir(directory) if directory not in dropped else ():
-            yield from _mode(entry.path, spool.dir_mode)
+            yield from _mode(spool, entry.path)
     for name in spool.reader.claimants():
         with contextlib.suppress(FileNotFoundError):
             for file in os.listdir(spool.layout.claims(name)):
-                yield from _mode(spool.layout.in_claims(name, file), spool.dir_mode)
+                yield from _mode(spool, spool.layout.in_claims(name, file))
             for file in hook_markers.names(spool, name):
-                yield from _mode(spool.layout.hook(name, file), spool.dir_mode)
+                yield from _mode(spool, spool.layout.hook(name, file))
     for path in (spool.layout.settings, spool.layout.settings_lock):
-        yield from _mode(path, spool.dir_mode)
+        yield from _mode(spool, path)
 
 
-def _mode(path: str, allowed: int) -> _Found:
+def _mode(spool: Spool, path: str) -> _Found:
+    allowed = spool.dir_mode
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -332,4 +334,5 @@ def _mode(path: str, allowed: int) -> _Found:
     else:
         return
     problem = f"mode {mode:03o} grants more than the spool's mode {allowed:03o}"
-    yield Finding("mode", path, problem, f"chmod {fits:03o}"), partial(os.chmod, path, fits)
+    fix = partial(change_mode, spool.layout.root, path, found, fits)
+    yield Finding("mode", path, problem, f"chmod {fits:03o}"), fix

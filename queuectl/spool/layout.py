@@ -19,6 +19,9 @@ DIRECTORIES: Final[dict[State, str]] = {
 }
 """The directory of each state."""
 
+WORKER_LOGS = ("log", "log.1")
+"""The endings of the log of a worker in the background, and of its older part."""
+
 LEFTOVER_SECONDS = 36 * 3600
 """The age of a file in `tmp/` from which it is a leftover (the age is Maildir's)."""
 
@@ -27,6 +30,7 @@ _OURS, _number = os.urandom(6).hex(), itertools.count()  # no other process make
 _HOOK = re.compile(r"(?P<id>.+)\.(?P<attempt>\d{1,9})\.[0-9a-f]{8}\.hook", re.ASCII)
 _HOOKS = "hooks"
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u to misread
+_NEW_ID = re.compile(f"[{_ID_ALPHABET}]{{12}}")
 _WORKER = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 _NOT_IN_NAMES = re.compile("[^A-Za-z0-9-]+")
 
@@ -118,7 +122,7 @@ class Layout:
         return f"{self.logs}/{check_id(job_id)}.{attempt}.log"
 
     def worker(self, name: str, ending: str) -> str:
-        """The path of a worker's `json`, `lock`, `stop` or `log` file."""
+        """The path of a worker's `json`, `lock`, `stop` or `log` file, or of its `log.1`."""
         return f"{self.workers}/{name}.{ending}"
 
     def staged(self) -> str:
@@ -141,8 +145,8 @@ def is_worker(name: str) -> bool:
 
 def is_worker_file(name: str) -> bool:
     """Whether this may be the name of a worker's file in `workers/`."""
-    stem, _, ending = name.rpartition(".")
-    return is_worker(stem) and ending in ("json", "lock", "stop", "log")
+    stem, _, ending = name.partition(".")
+    return is_worker(stem) and ending in ("json", "lock", "stop", *WORKER_LOGS)
 
 
 def is_job_name(name: str) -> bool:
@@ -189,6 +193,11 @@ def new_id() -> str:
     """Make a job id: 60 random bits, so that a few letters of it are enough to name the job."""
     bits = int.from_bytes(os.urandom(8), "big")
     return "".join(_ID_ALPHABET[bits >> shift & 31] for shift in range(0, 60, 5))
+
+
+def is_new_id(text: str) -> bool:
+    """Whether `new_id` may have made this id."""
+    return _NEW_ID.fullmatch(text) is not None
 
 
 def new_worker(host: str, pid: int) -> str:

@@ -35,7 +35,10 @@ class ClaimedPlace(Place, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """A job that the holder has renamed into its own directory, and its record."""
+    """A job that the holder has renamed into its own directory, and its record.
+
+    `inode` is that of its file, until the record is rewritten; 0 if it is not known.
+    """
 
     worker: str
     id: str
@@ -43,6 +46,7 @@ class Claim(Struct, frozen=True):
     job: Job
     origin: State
     path: str
+    inode: int = 0
 
 
 class Seen(Struct, frozen=True):
@@ -53,9 +57,10 @@ class Seen(Struct, frozen=True):
 
 
 class Ready(Seen, frozen=True):
-    """A file that is a valid job, and its record."""
+    """A file that is a valid job, its record, and its inode if that is known."""
 
     job: Job
+    inode: int = 0
 
 
 class Unfit(Struct, frozen=True):

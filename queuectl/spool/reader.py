@@ -7,6 +7,7 @@ the order in which jobs move.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from queuectl import clock
 from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import NotRegular, exists, has_writer, read_regular
 from queuectl.errors import AmbiguousId, InvalidInput, InvalidJob, NoSuchJob
-from queuectl.record.ids import is_id
+from queuectl.record.ids import ID_RULE, is_id
 from queuectl.record.job import MAX_RECORD_BYTES, STATES, Job, State, decode
 from queuectl.record.running import Run, WorkerInfo
 from queuectl.spool import layout
@@ -97,13 +98,18 @@ class Reader:
                         found.append(info)
         return found
 
+    def worker_logs(self) -> list[str]:
+        """List the names of the workers whose log is there."""
+        names = os.listdir(self.layout.workers)
+        return sorted(n[:-4] for n in names if n.endswith(".log") and layout.is_worker_file(n))
+
     def leftovers(self) -> Iterator[str]:
         """List the files in `tmp/`, and the logs of detached workers that have left."""
         with os.scandir(self.layout.tmp) as entries:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
-            lock = self.layout.worker(name.removesuffix(".log"), "lock")
-            if name.endswith(".log") and not exists(lock):
+            worker, _, ending = name.partition(".")
+            if ending in layout.WORKER_LOGS and not exists(self.layout.worker(worker, "lock")):
                 yield self.layout.in_workers(name)
 
     # -- find ------------------------------------------------------------------------------
@@ -137,6 +143,8 @@ class Reader:
         if is_id(text):
             if places := self.places(text):
                 return places[0]
+            if dropped := self.dropped_as(text):
+                return dropped
             begun = self._beginning_with(text)
             ids = sorted({place.id for place in begun})
             if text in ids:  # it has just moved back to where we had already looked
@@ -153,6 +161,19 @@ class Reader:
         if is_id(job_id) and (places := self.places(job_id)):
             return places[0]
         raise NoSuchJob(f"job {job_id} does not exist, or not any more")
+
+    def dropped_as(self, job_id: str) -> Place | None:
+        """Look for a dropped file that has this id inside and another name.
+
+        This reads the waiting files, except those whose names are ids that queuectl has made up.
+        """
+        for name in self.names("pending"):
+            if not layout.is_new_id(layout.stem(name)):
+                path = self.layout.entry("pending", name)
+                with contextlib.suppress(InvalidJob, OSError):
+                    if self.read(path)[0].id == job_id:
+                        return Place("pending", job_id, path)
+        return None
 
     def _beginning_with(self, text: str) -> list[Place]:
         found: list[Place] = [p for p in self.claims() if p.id.startswith(text)]
@@ -191,11 +212,14 @@ class Reader:
                 f"owned by uid {found.st_uid}, who is neither the worker's user, "
                 "the spool's owner nor root"
             )
-        # In pending/ the id inside wins over the file's name; elsewhere we gave the name.
-        wanted = (job.id if state == "pending" else None) or layout.stem(name)
+        wanted = wanted_id(job, state, name)
         if not is_id(wanted):
-            raise InvalidJob("the file's name is not a valid job id, and it has no id inside")
-        return Ready(wanted, len(job.history), job)
+            raise InvalidJob(
+                f"the file's name is not a valid job id, and it has no id inside: {ID_RULE}; "
+                'rename the file, put an "id" into it, or let `queuectl dlq retry` run it under '
+                "the id that it is listed with"
+            )
+        return Ready(wanted, len(job.history), job, found.st_ino)
 
     def read(self, path: str) -> tuple[Job, os.stat_result]:
         """Read a job record. Raises InvalidJob for what is the file's fault, else OSError."""
@@ -222,12 +246,13 @@ class Reader:
     def is_running(self, run_file: str) -> bool:
         """Whether a process of a run is alive: it holds the run file's lock.
 
-        True also if that cannot be found out: then the job waits, as it does for a process.
+        True also if that cannot be found out: then the job waits, as it does for a process. What
+        cannot be opened because it is not a file, such as a link, is not a run file.
         """
         try:
             return is_locked(run_file)
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
     # -- age -------------------------------------------------------------------------------
 
@@ -261,6 +286,14 @@ class Reader:
         for when, name in self.entered(state):
             if when < limit:
                 yield Place(state, layout.stem(name), self.layout.entry(state, name))
+
+
+def wanted_id(job: Job, state: State, name: str) -> str:
+    """Return the id that a file asks for: in `pending/` the id inside wins over the file's name.
+
+    Elsewhere queuectl gave the name. The name of a dropped file may not be a valid id.
+    """
+    return (job.id if state == "pending" else None) or layout.stem(name)
 
 
 def _unfit(path: str, error: Exception) -> Unfit | None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
 from queuectl import clock, host
-from queuectl.disk.locks import try_lock
+from queuectl.disk.locks import is_locked
 from queuectl.disk.reading import same_file
 from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
@@ -34,23 +34,39 @@ from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 1.0
+"""Seconds after SIGKILL: a process that has not ended by then is looked at in the next round."""
 
-def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None) -> list[str]:
+
+def recover(
+    spool: Spool,
+    *,
+    grace: float,
+    draw: float,
+    heir: Heir | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[str]:
     """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
 
     Their leftover processes are ended first, `grace` seconds between SIGTERM and SIGKILL. `draw`,
     in [0, 1), is the random number of the backoff's jitter. What cannot be moved on yet (a process
     on another host still runs, or cannot be killed; the disk is full) is left for the next time.
-    The `heir` takes over their hooks; without one they wait for the next worker.
+    Once `stopping()` is true, everything that is not done yet is left, also in the middle of a
+    grace. The `heir` takes over their hooks; without one they wait for the next worker.
     """
-    moved = []
+    moved: list[str] = []
+    ends = partial(_end_processes, spool, grace=grace, stopping=stopping)
     for name in dead_holders(spool):
         for place in list(spool.reader.claims(name)):
+            if stopping():
+                return moved
             try:
-                if job_id := _recover(spool, place, grace, draw):
+                if job_id := _recover(spool, place, ends, draw):
                     moved.append(job_id)
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
+        if stopping():
+            return moved
         try:
             if heir is not None:
                 hook_recovery.take_over(spool, name, heir)
@@ -58,15 +74,20 @@ def recover(spool: Spool, *, grace: float, draw: float, heir: Heir | None = None
             log.error("hooks of dead worker %s cannot be taken over: %s", name, error)
         with contextlib.suppress(OSError):
             moved_away = [run for run in spool.reader.runs(name) if _is_unsettled(spool, run)]
-            if all(_end_processes(spool, place, grace) for place in moved_away):
+            if all(map(ends, moved_away)):
                 remove_holder(spool, name)
                 if heir is not None:
                     heir.inherit([])
     return moved
 
 
-def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> str | None:
-    """Move on one job of a dead holder; return its id, None if it cannot or need not be moved."""
+def _recover(
+    spool: Spool, place: ClaimedPlace, ends: Callable[[ClaimedPlace], bool], draw: float
+) -> str | None:
+    """Move on one job of a dead holder; return its id, None if it cannot or need not be moved.
+
+    `ends` ends what is left of its command, and tells whether nothing is.
+    """
     try:
         job, _ = spool.reader.read(place.path)
     except FileNotFoundError:
@@ -87,7 +108,7 @@ def _recover(spool: Spool, place: ClaimedPlace, grace: float, draw: float) -> st
         moved = spool.claims.move_on(place.path, target, place.id)
         spool.disk.commit(*moved.owed)
         return moved.id
-    if not _end_processes(spool, place, grace):
+    if not ends(place):
         return None
     return _settle_lost(spool, place, claim, draw)
 
@@ -121,7 +142,11 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 
     If the outcome is on record, only what the command left on purpose can be running.
     """
-    for place in spool.reader.places(run.id):
+    about = spool.reader.read_run(run)
+    places = [*spool.reader.places(run.id)]
+    if about and about.inode and spool.reader.is_running(run.path):  # perhaps under another name
+        places += _with_inode(spool, about.inode)
+    for place in places:
         with contextlib.suppress(InvalidJob, FileNotFoundError):
             if len(spool.reader.read(place.path)[0].history) < run.attempt:
                 return True
@@ -131,34 +156,28 @@ def _is_unsettled(spool: Spool, run: ClaimedPlace) -> bool:
 # -- processes ---------------------------------------------------------------------------------
 
 
-def _end_processes(spool: Spool, place: ClaimedPlace, grace: float) -> bool:
-    """End what is left of a dead worker's command; True when nothing of it can be running."""
+def _end_processes(
+    spool: Spool, place: ClaimedPlace, *, grace: float, stopping: Callable[[], bool]
+) -> bool:
+    """End what is left of a dead worker's command; True when nothing of it can be running.
+
+    Process ids mean something only on the host, in the boot and in the pid namespace where the
+    command was started: elsewhere only the lock of its run file tells of its end.
+    """
     run = spool.reader.read_run(place)
     path = spool.layout.claim(place.worker, place.id, place.attempt, "run")
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return True  # the run file is made before the command is started
-    here = (host.hostname(), host.boot_id())
-    if run and (run.host, run.boot_id) == here:
-        led = run.pid is not None and survivors.leads(run.pid, found.st_mtime)
-        marks = survivors.Marks(
-            cookie(place.worker, place.id, run),
-            (found.st_dev, found.st_ino),
-            group=run.pid if led else None,
+    if run is None or run.place != host.here():
+        is_over = not is_locked(path)
+    else:
+        # No group: its leader may have been reaped, and strangers may have its number.
+        marks = survivors.Marks(cookie(place.worker, place.id, run), None, path)
+        is_over = survivors.end(
+            marks, grace, gives_up=lambda overdue: overdue > _PATIENCE or stopping()
         )
-        if not survivors.end(marks, grace, pause=time.sleep):
-            log.error("processes of job %s cannot be killed: waiting for their end", place.id)
-            return False
-    try:
-        lock = try_lock(path)
-    except FileNotFoundError:
-        return True
-    if lock is None:
-        log.warning("job %s still runs on %s: waiting for its end", place.id, run and run.host)
-        return False
-    os.close(lock)
-    return True
+    if not is_over and not stopping():
+        on = run.host if run else "a host that is not known"
+        log.warning("job %s still runs on %s: waiting for its end", place.id, on)
+    return is_over
 
 
 # -- two places --------------------------------------------------------------------------------
@@ -213,11 +232,16 @@ def _namesakes(spool: Spool, place: ClaimedPlace) -> Iterator[Place]:
         job_id = numbered(place.id, number)
     seen = os.lstat(place.path)
     if seen.st_nlink > 1:  # dropped under another name than its id, or a hard link to another id
-        for state in UNCLAIMED:
-            with os.scandir(spool.layout.states[state]) as entries:
-                for entry in entries:
-                    if entry.inode() == seen.st_ino and layout.is_job_name(entry.name):
-                        yield Place(state, layout.stem(entry.name), entry.path)
+        yield from _with_inode(spool, seen.st_ino)
+
+
+def _with_inode(spool: Spool, inode: int) -> Iterator[Place]:
+    """List the unclaimed names of a file."""
+    for state in UNCLAIMED:
+        with os.scandir(spool.layout.states[state]) as entries:
+            for entry in entries:
+                if entry.inode() == inode and layout.is_job_name(entry.name):
+                    yield Place(state, layout.stem(entry.name), entry.path)
 
 
 def _follows(later: Job, job: Job, place: ClaimedPlace, log_name: str) -> bool:

@@ -8,15 +8,18 @@ names are in memory, however many files there are.
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 
-from queuectl import clock
+from queuectl import clock, trouble
 from queuectl.record.job import State
 from queuectl.spool import layout
 from queuectl.spool.places import Place
 from queuectl.spool.purge import purge
 from queuectl.spool.spool import Spool
+
+log = logging.getLogger(__name__)
 
 INTERVAL = 60.0
 """Seconds between two rounds, or five times the length of the round if that is longer. In between,
@@ -81,6 +84,7 @@ class Retention:
         self.removed = 0
         """The number of jobs removed since this worker started."""
         self._next = 0.0
+        self._told: set[str] = set()
 
     def continue_round(self) -> bool:
         """Remove jobs for a moment; return whether the round is over, or is not due yet.
@@ -118,6 +122,7 @@ class Retention:
             if age is None and keep is not None and self._count(state) <= keep:
                 return
             before = None if age is None else round((clock.now() - age) * 1e9)
+            before_this = self.removed
             surplus = Surplus(before=before, keep=keep, most=BATCH)
             for number, entered in enumerate(self._spool.reader.entered(state), 1):
                 surplus.add(entered)
@@ -125,11 +130,22 @@ class Retention:
                     yield
             chosen = surplus.chosen()
             for start in range(0, len(chosen), STEP):
-                step = self._still(state, chosen[start : start + STEP])
-                self.removed += purge(self._spool, step)
+                for place in self._still(state, chosen[start : start + STEP]):
+                    self._remove(place)
                 yield
-            if len(chosen) < BATCH:
+            if len(chosen) < BATCH or self.removed == before_this:
                 return
+
+    def _remove(self, place: Place) -> None:
+        """Remove a job. One that cannot be removed is left, and reported once."""
+        try:
+            self.removed += purge(self._spool, [place])
+        except OSError as error:
+            if trouble.owner(error) != "file":
+                raise
+            if place.path not in self._told:
+                log.error("%s cannot be removed: %s", place.path, error)
+            self._told.add(place.path)
 
     def _count(self, state: State) -> int:
         return sum(1 for _ in self._spool.reader.names(state))

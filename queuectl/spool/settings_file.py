@@ -10,15 +10,19 @@ setting has its default, and a broken one is an error, while the last good setti
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from queuectl import clock
+from queuectl.disk import locks
 from queuectl.disk.durable import Disk
 from queuectl.disk.reading import CLOCK_TICK, NotRegular, has_writer, read_regular
 from queuectl.errors import InvalidSetting, QueuectlError, SpoolUnusable
@@ -132,12 +136,28 @@ class SettingsFile:
             setting_named(key)
         self._edit(key, None, disk)
 
+    def text(self) -> str:
+        """Return the file's text, right or wrong; "" if it is missing. Raises InvalidSetting."""
+        content = self._present()
+        if content.problem is not None and not content.text:
+            raise content.problem
+        return content.text
+
+    def replace(self, before: str, after: str, disk: Disk) -> None:
+        """Write a whole new text in place of the one that was read; the old one may be invalid.
+
+        Raises InvalidSetting if the new text is not valid, or the old one is not there any more.
+        """
+        with self._locked(disk):
+            self._checked(self._parsed(after.encode()))
+            if self.text() != before:
+                raise InvalidSetting(f"{self._path} was changed meanwhile: edit it again")
+            self._write(after, disk)
+
     def _edit(self, key: str, value: Any, disk: Disk) -> None:
         import tomlkit
-        from filelock import FileLock
 
-        # Never a soft lock: if its process dies, it blocks everyone for good.
-        with FileLock(self._layout.settings_lock, mode=disk.file_mode, fallback_to_soft=False):
+        with self._locked(disk):
             content = self._present()
             self._stated(content)  # what is broken, or of another format, must not be rewritten
             try:
@@ -148,9 +168,27 @@ class SettingsFile:
                 document.pop(key, None)
             else:
                 document[key] = value
-            text = tomlkit.dumps(document).encode()
-            disk.overwrite(self._path, text, staged=self._layout.staged())
-            disk.commit(self._layout.root)
+            self._write(tomlkit.dumps(document), disk)
+
+    def _write(self, text: str, disk: Disk) -> None:
+        disk.overwrite(self._path, text.encode(), staged=self._layout.staged())
+        disk.commit(self._layout.root)
+
+    @contextlib.contextmanager
+    def _locked(self, disk: Disk) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        # Never a soft lock: if its process dies, it blocks everyone for good.
+        path, patience = self._layout.settings_lock, locks.LONGEST_WAIT
+        lock = FileLock(path, mode=disk.file_mode, timeout=patience, fallback_to_soft=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise locks.held_too_long(path, patience) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     # -- read ------------------------------------------------------------------------------
 
@@ -165,9 +203,9 @@ class SettingsFile:
             return
         settings, problem = known, None
         try:
-            settings = check(self._stated(content))
+            settings = self._checked(content)
         except (InvalidSetting, SpoolUnusable) as error:
-            problem = self._located(error, content.text)
+            problem = error
         self._known = _Known(settings, problem, content.version)
 
     def _content(self, *, wait: bool = True) -> _Content:
@@ -197,24 +235,26 @@ class SettingsFile:
             data, found = read_regular(self._path, MAX_BYTES)
         except (NotRegular, PermissionError) as error:
             raise InvalidSetting(f"{self._path}: {error.strerror}") from None
-        text, values, problem = "", {}, ""
+        content = self._parsed(data)
+        half_written = content.problem or not content.text.strip()
+        if has_writer(self._path) or (half_written and not self._is_quiet(found, now)):
+            why = content.problem or f"{self._path}: {'empty' if half_written else 'open'}"
+            raise _NotReady(f"{why} (somebody is writing it: try again)")
+        if found.st_ctime < now - CLOCK_TICK:  # else a later change could leave the same ctime
+            content = msgspec.structs.replace(content, version=_version(found))
+        return content
+
+    def _parsed(self, data: bytes) -> _Content:
         try:
             text = data.decode()
-            values = tomllib.loads(text)
         except UnicodeDecodeError as error:
-            problem = f"not UTF-8 at byte {error.start}"
+            problem = f"{self._path}: not UTF-8 at byte {error.start}"
+            return _Content(problem=InvalidSetting(problem))
+        try:
+            return _Content(text, tomllib.loads(text))
         except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: huge integers
-            problem = toml_problem(error)
-        half_written = not text.strip() or problem
-        if has_writer(self._path) or (half_written and not self._is_quiet(found, now)):
-            why = problem or ("it is empty" if half_written else "it is open for writing")
-            raise _NotReady(f"{self._path} is still being written ({why}); try again")
-        return _Content(
-            text,
-            values,
-            InvalidSetting(f"{self._path}: {problem}") if problem else None,
-            _version(found) if found.st_ctime < now - CLOCK_TICK else None,
-        )
+            problem = f"{self._path}: {toml_problem(error)}"
+            return _Content(text, problem=InvalidSetting(problem))
 
     def _is_quiet(self, found: os.stat_result, now: float) -> bool:
         """Whether nobody has changed the file for `quiet_period`.
@@ -238,9 +278,15 @@ class SettingsFile:
             )
         return {key: value for key, value in content.values.items() if key != "format"}
 
-    def _located(self, error: QueuectlError, text: str) -> QueuectlError:
+    def _checked(self, content: _Content) -> Settings:
+        try:
+            return check(self._stated(content))
+        except InvalidSetting as error:
+            raise self._located(error, content.text) from None
+
+    def _located(self, error: InvalidSetting, text: str) -> InvalidSetting:
         """Return the error with the file and the line of the key that it is about."""
-        if not isinstance(error, InvalidSetting) or error.key is None:
+        if error.key is None:
             return error
         key = re.escape(error.key)
         found = re.search(rf"""^\s*\[*\s*(["']?){key}\1\s*[]=.]""", text, re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from queuectl import clock
-from queuectl.errors import TimedOut
+from queuectl.errors import NoSuchJob, TimedOut
 from queuectl.record.job import State
 from queuectl.spool.places import FINISHED
 from queuectl.spool.spool import Spool
@@ -35,7 +35,7 @@ def wait_for_end(
         while True:
             for job_id in ids:
                 if job_id not in ended:
-                    state = spool.reader.find_exactly(job_id).state
+                    state = _state(spool, job_id)
                     if state in FINISHED:
                         ended[job_id] = state
             if progress is not None:
@@ -51,3 +51,12 @@ def wait_for_end(
             watch.wait(patience)
     finally:
         watch.close()
+
+
+def _state(spool: Spool, job_id: str) -> State:
+    try:
+        return spool.reader.find_exactly(job_id).state
+    except NoSuchJob:
+        if spool.reader.dropped_as(job_id):  # its claim gives the file the name of its id
+            return "pending"
+        return spool.reader.find_exactly(job_id).state

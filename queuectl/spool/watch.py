@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger(__name__)
+
+_MOMENT = 0.1  # seconds
 
 
 class Watch:
@@ -64,7 +67,7 @@ class Watch:
         When a watched directory is removed or replaced, its observer still runs and reports
         nothing. So the directories are compared with those that were watched at the start.
         """
-        if self._is_intact():
+        if self.is_intact():
             return True
         self._disarm()
         from watchdog import events
@@ -83,7 +86,8 @@ class Watch:
             for directory in self._creations:
                 observer.schedule(Handler(), directory, event_filter=created)
             observer.start()
-        except OSError as error:  # no inotify, or no more of its instances or watches
+        # No inotify, or no more of its instances or watches; RuntimeError: no thread to be had.
+        except (OSError, RuntimeError) as error:
             observer.unschedule_all()
             if not self._warned:
                 log.warning("cannot watch the spool (%s): looking every second", error)
@@ -107,10 +111,9 @@ class Watch:
                 os.write(self._writer, b"!")
 
     def follow(self, worker: WorkerInfo) -> None:
-        """End a wait as soon as this worker's process ends, if it runs on this host."""
+        """End a wait as soon as this worker's process ends, if its pid means that process here."""
         known = worker.name in self._workers or worker.pid == os.getpid()
-        here = (worker.host, worker.boot_id) == (host.hostname(), host.boot_id())
-        if known or not here or not hasattr(os, "pidfd_open"):
+        if known or worker.place != host.here() or not hasattr(os, "pidfd_open"):
             return
         with contextlib.suppress(OSError):
             self._workers[worker.name] = os.pidfd_open(worker.pid)
@@ -121,7 +124,11 @@ class Watch:
 
         Returns the paths of the events, and whether a followed worker has ended.
         """
-        ready = {fd for fd, _ in self._poll.poll(max(timeout, 0) * 1000 + 0.5)}
+        try:
+            ready = {fd for fd, _ in self._poll.poll(max(timeout, 0) * 1000 + 0.5)}
+        except OSError:  # the kernel has no memory for it: look in a moment
+            ready = {self._reader}
+            time.sleep(min(max(timeout, 0), _MOMENT))
         if self._reader in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._reader, 65536)
@@ -143,7 +150,8 @@ class Watch:
             for fd in (*self._workers.values(), self._reader, self._writer):
                 os.close(fd)
 
-    def _is_intact(self) -> bool:
+    def is_intact(self) -> bool:
+        """Whether the watch is armed, and covers the directories that now have the names."""
         if self._observer is None:
             return False
         emitters = self._observer.emitters

@@ -25,6 +25,7 @@ from queuectl.disk.reading import kind
 from queuectl.errors import InvalidInput, InvalidJob, QueuectlError, SpoolUnusable
 from queuectl.record.job import State
 from queuectl.record.settings import Settings
+from queuectl.record.size import parse_size
 from queuectl.spool import layout
 from queuectl.spool.places import WAITING
 from queuectl.spool.reader import Reader
@@ -38,8 +39,7 @@ MOST_READS = 1_000
 MOST_NAMED = 3
 """The most jobs that a reason names."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(?:i?B)?|(%))", re.ASCII | re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
 Check = Literal["spool", "settings", "lock", "workers", "age", "dead", "disk", "inodes"]
 
@@ -97,15 +97,14 @@ class Reason(Struct, frozen=True):
 
 def limits(max_age: str | None, max_dead: int | None, min_free: str) -> Limits:
     """Read limits as people write them: `10m`, 100, and `500M` or `5%`. Raises InvalidInput."""
-    found = _SIZE.fullmatch(min_free.strip())
-    number = float(found[1]) if found else -1.0
-    if found is None or (found[3] and number > 100):
+    size, percent = parse_size(min_free), _PERCENT.fullmatch(min_free.strip())
+    part = float(percent[1]) / 100 if percent else 2.0
+    if size is None and part > 1:
         raise InvalidInput(f"{min_free!r} is not an amount of free space: write 500M, 2G or 5%")
     age = None if max_age is None else parse_duration(max_age)
     chosen = Limits(max_age=age, max_dead=max_dead)
-    if found[3]:
-        return replace(chosen, min_free_part=number / 100, min_inodes_part=number / 100)
-    size = int(number * 1024 ** _POWERS[found[2].upper()])
+    if size is None:
+        return replace(chosen, min_free_part=part, min_inodes_part=part)
     return replace(chosen, min_free_bytes=size, min_free_part=0.0)
 
 

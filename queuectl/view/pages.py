@@ -29,8 +29,9 @@ from queuectl.spool.places import ClaimedPlace, Place
 from queuectl.spool.reader import Reader
 from queuectl.view.status import JobStatus, job_status
 
-Sort = Literal["changed", "created", "id", "priority", "attempts"]
+Sort = Literal["changed", "created", "id", "priority", "attempts", "next"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
+"""The orders of a list; `next`, ascending, is that in which waiting jobs will run."""
 MAX_PAGE = 500
 MAX_SEARCHED_CHARS = 2000
 """A search looks at this much of a command."""
@@ -83,12 +84,14 @@ class _Digest(Struct, frozen=True, gc=False):
     priority: int = 0
     created: float = 0.0
     attempts: int = 0
+    due: float = 0.0
 
 
 class _Record(Struct, frozen=True):
     command: str | list[str] = ""
     priority: int = 0
     created_at: str | None = None
+    run_at: str | None = None
     history: list[Raw] = []
 
 
@@ -155,6 +158,15 @@ class Browser:
         seen = (job_status(self._reader, self._place(entry)) for entry in shown)
         return Page([status for status in seen if status], len(candidates), number, pages)
 
+    def find(self, query: Query, limit: int | None = None) -> list[JobStatus]:
+        """Return the jobs that a query finds, at most `limit`: all of its pages."""
+        with self._lock:
+            candidates, version = self._candidates(query)
+            wanted = len(candidates) if limit is None else limit
+            shown = self._ordered(query, candidates, version, wanted)[:wanted]
+        seen = (job_status(self._reader, self._place(entry)) for entry in shown)
+        return [status for status in seen if status]
+
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of a listed file. Raises OSError; FileNotFoundError if it has moved."""
         return read_regular(self._place(entry).path, MAX_RECORD_BYTES)[0]
@@ -207,6 +219,15 @@ class Browser:
                 return lambda entry: (self._digest(entry).priority, -entry.changed, entry.name)
             case "attempts":
                 return lambda entry: (self._digest(entry).attempts, entry.changed, entry.name)
+            case "next":
+                now = clock.now()
+
+                def turn(entry: Entry) -> tuple[object, ...]:
+                    job = self._digest(entry)
+                    due = job.due if job.due > now else 0.0
+                    return due, -job.priority, job.created, entry.name
+
+                return turn
 
     def _digest(self, entry: Entry) -> _Digest:
         if entry.place is not None:
@@ -218,13 +239,16 @@ class Browser:
     def _read_digest(self, entry: Entry) -> _Digest:
         try:
             record = _decode(self.read(entry))
-            created = clock.parse_timestamp(record.created_at) if record.created_at else None
+            created, due = (
+                clock.parse_timestamp(stamp) if stamp else None
+                for stamp in (record.created_at, record.run_at)
+            )
         except (OSError, msgspec.DecodeError, RecursionError, InvalidInput):
             return _Digest(created=entry.changed / 1e9)
         words = record.command
         text = (words if isinstance(words, str) else " ".join(words))[:MAX_SEARCHED_CHARS]
         created = entry.changed / 1e9 if created is None else created
-        return _Digest(text.lower(), record.priority, created, len(record.history))
+        return _Digest(text.lower(), record.priority, created, len(record.history), due or 0.0)
 
     def _entries(self, state: State) -> list[Entry]:
         if state == "processing":  # few, and each is there only for a short time: never remembered

@@ -11,16 +11,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from queuectl import clock
 from queuectl.disk.locks import is_locked
-from queuectl.disk.reading import read_regular
+from queuectl.disk.reading import exists, read_regular
 from queuectl.errors import InvalidJob
 from queuectl.record.ids import is_id
 from queuectl.record.job import Job, State
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
-from queuectl.spool.places import ClaimedPlace, Place
+from queuectl.spool.places import FINISHED, ClaimedPlace, Place
 from queuectl.spool.reader import Reader
 
+DIED = "its worker has died; the next worker that looks recovers it"
 MAX_REASON_BYTES = 4096
 MAX_DIGITS = 4000
 """Digits of an integer; Python refuses to read integers of more than 4300 digits."""
@@ -30,8 +32,9 @@ class JobStatus(Struct, frozen=True):
     """A job as it is now.
 
     `job` is None if its file is not a valid job. `problem` says why the file is not run: it is
-    not valid, or it belongs to a user whose jobs are not run. `worker`, `slot`, `pid`,
-    `started_at` and `attempt` are set while it runs.
+    not valid, it belongs to a user whose jobs are not run, or the worker that ran it has died.
+    `worker`, `slot`, `pid`, `started_at` and `attempt` are set while it runs, or was running when
+    its worker died. `ended_at` is set when it has ended.
     """
 
     id: str
@@ -44,6 +47,25 @@ class JobStatus(Struct, frozen=True):
     pid: int | None = None
     started_at: str | None = None
     attempt: int | None = None
+    ended_at: str | None = None
+
+    @property
+    def tries(self) -> int:
+        """The attempts that count, the running one included."""
+        return (self.job.attempts if self.job else 0) + (self.attempt is not None)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the job is not completed: its problem, or the error of its last attempt.
+
+        A job that is to run once more has none: its last error is not what it waits for.
+        """
+        last = self.job.last_attempt if self.job else None
+        if self.problem or self.job is None or last is None or last.outcome == "ok":
+            return self.problem
+        if self.state in FINISHED or self.job.attempts or last.outcome == "interrupted":
+            return last.error or last.outcome
+        return None
 
     def to_json(self) -> msgspec.Raw:
         """Return one JSON object: the record as it is written, and `id`, `state`, `path`."""
@@ -129,18 +151,33 @@ def job_status(reader: Reader, place: Place) -> JobStatus | None:
         return None
     except (InvalidJob, OSError) as error:
         problem = problem or str(error)
-    status = JobStatus(place.id, place.state, place.path, job, problem)
+    status = JobStatus(
+        place.id, place.state, place.path, job, problem, ended_at=_ended_at(reader, place, job)
+    )
     if not isinstance(place, ClaimedPlace):
         return status
     slot = slot_status(reader, place)
+    if not is_locked(reader.layout.worker(place.worker, "lock")) and exists(place.path):
+        problem = problem or DIED
     return msgspec.structs.replace(
         status,
+        problem=problem,
         worker=place.worker,
         slot=slot.slot,
         pid=slot.pid,
         started_at=slot.started_at,
         attempt=place.attempt,
     )
+
+
+def _ended_at(reader: Reader, place: Place, job: Job | None) -> str | None:
+    """Return when a job ended: with its last attempt, or else when it came where it is."""
+    if place.state not in FINISHED:
+        return None
+    if job and job.last_attempt and job.last_attempt.finished_at:
+        return job.last_attempt.finished_at
+    entered = reader.entered_at(place.state, os.path.basename(place.path))
+    return None if entered is None else clock.format_timestamp(entered / 1e9)
 
 
 def slot_status(reader: Reader, place: ClaimedPlace) -> SlotStatus:

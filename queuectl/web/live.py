@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -24,12 +27,19 @@ from queuectl.web.background import TaskRunner
 from queuectl.web.rendering import error_message
 from queuectl.web.timeline import Timeline
 
+if TYPE_CHECKING:
+    from queuectl.queue import Watch
+
+log = logging.getLogger(__name__)
+
 MIN_PAUSE = 0.3
 """Seconds from one update to the next."""
 _PAUSE_PER_LOOK = 3
 """With many jobs a look takes long; the pause after it is this many times as long."""
 RESCAN_SECONDS = 30.0
 """How often to look without an event: a network file system reports no changes by other hosts."""
+CHECK_SECONDS = 2.0
+"""How often to look whether the spool is still there: no event tells that it was moved away."""
 UNWATCHED_SECONDS = 1.0
 """How often to look if there can be no watch."""
 MAX_RECORDS = 5000
@@ -134,6 +144,8 @@ class LiveUpdates:
         """Arm a watch, look, publish, and wait for an event; return how long to pause after it."""
         started = clock.monotonic()
         try:
+            if self.snapshot.problem:
+                self._browser.counts()  # while the spool is gone there is nothing to watch
             with contextlib.closing(self._queue.watch(everything=True)) as watch:
                 self._end_wait = watch.notify
                 patience = RESCAN_SECONDS if watch.arm() else UNWATCHED_SECONDS
@@ -142,15 +154,21 @@ class LiveUpdates:
                     patience = 0
                 took = clock.monotonic() - started
                 if not self.closed:
-                    paths, died = watch.wait(patience)
-                    self._changed = bool(paths) or died
+                    self._changed = _has_event(watch, patience)
             return max(MIN_PAUSE, took * _PAUSE_PER_LOOK)
-        except (OSError, QueuectlError) as error:
-            self._publish(problem=error_message(error))
+        except Exception as error:  # without this thread the pages would go on to say "Live"
+            if not isinstance(error, (OSError, QueuectlError)):
+                log.error("live updates: %s: %s", type(error).__name__, error)
+            self._publish(problem=self._problem(error))
             self._changed = False
             return UNWATCHED_SECONDS
         finally:
             self._end_wait = _nothing
+
+    def _problem(self, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError) and not os.path.isdir(self._queue.path):
+            return f"{self._queue.path} is gone: moved or removed"
+        return error_message(error) or type(error).__name__
 
     def _look(self) -> bool:
         """Count and publish; return whether this look was too short to read everything."""
@@ -177,6 +195,23 @@ class LiveUpdates:
     def _wake_subscribers(self) -> None:
         for subscriber in list(self._subscribers):
             subscriber.wake()
+
+
+def _has_event(watch: Watch, patience: float) -> bool:
+    """Wait for an event; return whether there is one.
+
+    The wait also ends after `patience` seconds, at a call of the watch's `notify`, and when the
+    directories are not those any more that the watch covers.
+    """
+    deadline = clock.monotonic() + patience
+    while True:
+        check = min(deadline, clock.monotonic() + CHECK_SECONDS)
+        paths, died = watch.wait(check - clock.monotonic())
+        if paths or died:
+            return True
+        is_notified = clock.monotonic() < check
+        if is_notified or check == deadline or not watch.is_intact():
+            return False
 
 
 def _nothing() -> None:

@@ -6,9 +6,9 @@ that a terminal would obey, or that change the direction of text, are spelled ou
 
 from __future__ import annotations
 
-import os
 import re
 
+from queuectl.view.output import part
 from queuectl.view.text import printable
 
 MAX_SHOWN_BYTES = 256 * 1024
@@ -44,13 +44,13 @@ class LogReader:
         If the log has become shorter, someone has emptied it, and it is read from its start. If it
         grows faster than it is read, a part is left out, and the text says so.
         """
-        size, left_out = _size(self._path), 0
+        (_, size), left_out = part(self._path, 0, 0), 0
         if size < self.offset:
             self.offset = 0
         if size - self.offset > MAX_SHOWN_BYTES:
             left_out = size - CHUNK_BYTES - self.offset
             self.offset += left_out
-        data = _slice(self._path, self.offset, CHUNK_BYTES)
+        data, _ = part(self._path, self.offset, CHUNK_BYTES)
         if left_out and (cut := data.find(b"\n") + 1):  # continue with a whole line
             left_out, self.offset, data = left_out + cut, self.offset + cut, data[cut:]
         if not final and (tail := _UNFINISHED.search(data)):
@@ -61,29 +61,11 @@ class LogReader:
 
 def last_part(path: str) -> tuple[str, int, int]:
     """Return the last part of a log, its end as an offset, and how many bytes are left out."""
-    size = _size(path)
+    _, size = part(path, 0, 0)
     first = max(0, size - MAX_SHOWN_BYTES)
-    data = _slice(path, first, MAX_SHOWN_BYTES)
+    data, _ = part(path, first, MAX_SHOWN_BYTES)
     if first and 0 <= (cut := data.find(b"\n")) < 4096:  # begin with a whole line
         first, data = first + cut + 1, data[cut + 1 :]
     if tail := _UNFINISHED.search(data):
         data = data[: tail.start()]
     return plain(data), first + len(data), first
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _slice(path: str, first: int, count: int) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(fd, count, first)
-    finally:
-        os.close(fd)

@@ -15,19 +15,19 @@ import logging
 import os
 import stat
 import threading
-import time
 from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, host, slot_lock
+from queuectl import clock, host, trouble
 from queuectl.disk.durable import create, write_all
-from queuectl.disk.locks import is_locked, make_locked
-from queuectl.disk.reading import kind
+from queuectl.disk.locks import make_locked
+from queuectl.disk.reading import exists, kind
+from queuectl.errors import ClaimLost
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
+from queuectl.process.waiting import OutputLimit, StopSwitch, wait
 from queuectl.record.job import MAX_ERROR_CHARS, Attempt, Job
 from queuectl.record.outcome import ended
 from queuectl.record.running import Run, content, cookie
@@ -35,6 +35,7 @@ from queuectl.record.settings import Settings
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
 from queuectl.worker import descriptors
+from queuectl.worker.run_end import end_run
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +44,6 @@ LOCK_FD = 64
 
 _NAME_IS_TAKEN = (errno.EEXIST, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM)
 """Errors at opening a log that mean: its name is taken by something that is not its log."""
-_OUR_TROUBLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Errors at the start of a command that are not its fault: the machine or the worker lacks room."""
-
-
-_FIRST_TRY, _LONGEST_TRY = 0.01, 1.0
-"""Seconds between two tries to end what is left of a command: they double."""
-
-
-class NotEnded(Exception):
-    """The worker leaves, and processes of an attempt run on: it has no outcome yet."""
 
 
 class _Order(Struct, frozen=True):
@@ -64,6 +55,11 @@ class _Order(Struct, frozen=True):
     settings: Settings
     environment: Mapping[bytes, bytes]
     leaving: threading.Event
+
+    @property
+    def timeout(self) -> float | None:
+        """How long the command may run, in seconds."""
+        return self.claim.job.timeout or self.settings.timeout
 
     @property
     def run_path(self) -> str:
@@ -88,7 +84,8 @@ def run(
     Whatever is wrong with the command is an outcome. There is none before the last process of a
     failed attempt has ended: where they cannot be ended, that is tried again until it succeeds or
     `leaving` is set, and then NotEnded is raised. Raises OSError only for an error that is not
-    the command's fault (the disk is full, no process can be made), and only before it has started.
+    the command's fault (the disk is full, no process can be made), and only before it has started;
+    raises ClaimLost if the job was moved away before it has started.
     """
     log_path = spool.layout.log(claim.id, claim.attempt)
     entry = Attempt(
@@ -124,17 +121,25 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
         slot=order.slot,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        inode=order.claim.inode,
+        pid_namespace=host.pid_namespace(),
         pid=None,
         started_at=entry.started_at or "",
     )
+    limit = OutputLimit(output, order.settings.output_max)
     mark = cookie(order.claim.worker, order.claim.id, info)
     run_file = make_locked(order.run_path, order.spool.layout.staged(), order.spool.disk.file_mode)
     try:
         write_all(run_file, content(info))
+        # From here on whoever claims the job's file sees that it runs. It must not have been
+        # moved away before.
+        if not exists(order.claim.path):
+            raise ClaimLost(f"{order.claim.path} is gone: job {order.claim.id} was moved")
         try:
-            command = _start(order, mark, run_file, output)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _OUR_TROUBLE:
+            with switch.starting(order.timeout):
+                command = _start(order, mark, run_file, output)
+        except (OSError, ValueError, spawn.NoSuchDirectory) as error:
+            if trouble.owner(error) == "process":
                 raise
             return _not_started(entry, order.claim.job, error, output)
         with contextlib.suppress(OSError):  # the other marks do without the pid
@@ -142,47 +147,27 @@ def _run_command(order: _Order, switch: StopSwitch, entry: Attempt, output: int)
     finally:
         _close(run_file)  # from now on the command's own descriptor holds the lock
     try:
-        return _see_to_the_end(order, command, mark, switch, entry)
+        return _see_to_the_end(order, command, mark, switch, limit, entry)
     except OSError as error:  # not to be taken for "not started": recovery ends what runs
         raise RuntimeError(f"job {order.claim.id} runs, and cannot be waited for") from error
 
 
 def _see_to_the_end(
-    order: _Order, command: Child, mark: str, switch: StopSwitch, entry: Attempt
+    order: _Order,
+    command: Child,
+    mark: str,
+    switch: StopSwitch,
+    limit: OutputLimit,
+    entry: Attempt,
 ) -> Attempt:
     """Wait for a command's end, and end what is left of it unless it has succeeded."""
-    timeout = order.claim.job.timeout or order.settings.timeout
-    asked = wait(command, timeout, switch)
+    asked = wait(command, order.timeout, switch, limit)
     if asked or command.has_failed():
         # The command is not reaped yet, so no other process group can have its number.
-        marks = survivors.Marks(mark, survivors.identity(order.run_path), command.group)
-        with slot_lock.released():
-            _end_the_rest(order, marks)
-    return ended(entry, asked, command.reap(), timeout)
-
-
-def _end_the_rest(order: _Order, marks: survivors.Marks) -> None:
-    """Return once nothing of the run can be running. Raises NotEnded if the worker leaves before.
-
-    The run file's lock is the truth: it is held by processes too that cannot be seen from here.
-    """
-    grace, pause, is_told = order.settings.kill_grace, _FIRST_TRY, False
-    while not survivors.end(marks, grace, pause=time.sleep) or _is_held(order.run_path):
-        grace = 0.0  # it is over
-        if pause == _LONGEST_TRY and not is_told:
-            is_told = True
-            log.error("job %s: its processes cannot be ended; it waits for them", order.claim.id)
-        if order.leaving.wait(pause):
-            raise NotEnded(f"processes of job {order.claim.id} cannot be ended")
-        pause = min(pause * 2, _LONGEST_TRY)
-
-
-def _is_held(run_file: str) -> bool:
-    """Whether a run file's lock is held, or that cannot be found out now."""
-    try:
-        return is_locked(run_file)
-    except OSError as error:
-        return error.errno in _OUR_TROUBLE
+        marks = survivors.Marks(mark, command.group, order.run_path)
+        of = f"job {order.claim.id}"
+        end_run(marks, order.settings.kill_grace, order.leaving, of=of)
+    return ended(entry, asked, command.reap(), order.timeout, order.settings.output_max)
 
 
 def _close(fd: int) -> None:
@@ -224,7 +209,7 @@ def _start(order: _Order, mark: str, run_file: int, output: int) -> Child:
 
 def _not_started(entry: Attempt, job: Job, error: Exception, output: int) -> Attempt:
     """Return the outcome of a command that cannot be executed, with the exit code of a shell."""
-    if job.cwd is not None and not os.path.isdir(job.cwd):
+    if isinstance(error, spawn.NoSuchDirectory):
         code, reason = None, f"cwd {job.cwd} is not a directory on this host"
     elif isinstance(error, FileNotFoundError):
         code, reason = 127, f"command not found: {job.command[0]}"

@@ -6,14 +6,15 @@ import contextlib
 import errno
 import logging
 import os
-import time
+import threading
+from typing import Literal
 
 import msgspec
 
 from queuectl.disk.durable import create, discard
 from queuectl.process import spawn, survivors
 from queuectl.process.spawn import Child
-from queuectl.process.waiting import StopSwitch, wait
+from queuectl.process.waiting import OutputLimit, StopSwitch, wait
 from queuectl.record import hook_event
 from queuectl.record.hook_event import VARIABLES, Marker
 from queuectl.record.job import Attempt, Outcome
@@ -21,21 +22,26 @@ from queuectl.record.outcome import ended
 from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.spool import Spool
+from queuectl.worker.run_end import end_run
 
 log = logging.getLogger(__name__)
 
 SHOWN_BYTES = 300
 """How much of the output of a failed hook is logged: its last bytes."""
 _FAULT_OF_THE_HOOK = (errno.E2BIG, errno.ENOENT, errno.EACCES, errno.ENOEXEC)
-"""A hook that cannot be started for one of these reasons could not be started later either.
-Every other error is the worker's or the machine's, and the start is tried again."""
+"""A hook that cannot be started for one of these reasons could not be started later either. Every
+other error is of a call that a start makes (EPERM from clone, EBUSY from dup2): it is tried again,
+because the hook of every event runs at least once."""
 
 
-def run_hook(spool: Spool, worker: str, name: str, switch: StopSwitch) -> None:
+def run_hook(
+    spool: Spool, worker: str, name: str, switch: StopSwitch, leaving: threading.Event
+) -> None:
     """Run the hook of the marker `name`, and remove the marker when the hook has ended.
 
-    What the hook did wrong is logged. If the `switch` ends the hook, the marker stays for recovery.
-    Raises OSError, QueuectlError if the hook could not be run now.
+    What the hook did wrong is logged. If the `switch` ends the hook, the marker stays for recovery,
+    and also if its processes cannot be ended before `leaving` is set: then raises NotEnded. Raises
+    OSError, QueuectlError if the hook could not be run now.
     """
     settings = spool.settings.last_good
     try:
@@ -49,44 +55,58 @@ def run_hook(spool: Spool, worker: str, name: str, switch: StopSwitch) -> None:
     command = hook_event.hook_for(marker.event, settings)
     if command is not None:
         told = _environment(spool, marker) | {survivors.RUN_VARIABLE: f"{worker}.{name}"}
-        wrong = _run_command(spool, command, told, settings, switch)
+        about = "" if marker.event == "idle" else f" of job {marker.id}"
+        hook = f"hook on_{marker.event}{about}"
+        wrong = _run_command(spool, command, told, settings, switch, leaving, of=hook)
         if switch.reason is not None:
             return
-        about = "" if marker.event == "idle" else f" of job {marker.id}"
         if wrong is None:
-            log.debug("hook on_%s%s has run", marker.event, about)
+            log.debug("%s has run", hook)
         else:
-            log.error("hook on_%s%s failed: %s", marker.event, about, wrong)
+            log.error("%s failed: %s", hook, wrong)
     hook_markers.remove(spool, worker, name)
 
 
 def _run_command(
-    spool: Spool, command: str, told: dict[str, str], settings: Settings, switch: StopSwitch
+    spool: Spool,
+    command: str,
+    told: dict[str, str],
+    settings: Settings,
+    switch: StopSwitch,
+    leaving: threading.Event,
+    *,
+    of: str,
 ) -> str | None:
     """Run a hook's command to its end; return what went wrong, in one line."""
     output = _open_output(spool)
     try:
-        found = os.fstat(output)
+        limit = OutputLimit(output, settings.output_max)
         try:
             hook = _start(command, told, output)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno not in _FAULT_OF_THE_HOOK:
                 raise
             return f"cannot be started: {error}"
-        cookie = told[survivors.RUN_VARIABLE]
-        marks = survivors.Marks(cookie, (found.st_dev, found.st_ino), group=hook.pid)
-        asked: Outcome | None = "interrupted"
+        asked: Outcome | Literal["output"] | None = "interrupted"
         try:
-            asked = wait(hook, settings.hook_timeout, switch)
+            asked = wait(hook, settings.hook_timeout, switch, limit)
         finally:
             if asked:
-                survivors.end(marks, settings.kill_grace, pause=time.sleep)
+                end_run(_marks(told, hook, output), settings.kill_grace, leaving, of=of)
             code = hook.reap()
         entry = Attempt(attempt=0, outcome="failed")
-        entry = ended(entry, asked, code, settings.hook_timeout)
+        entry = ended(entry, asked, code, settings.hook_timeout, settings.output_max)
         return entry.error and f"{entry.error}{_end_of(output)}"
     finally:
         os.close(output)
+
+
+def _marks(told: dict[str, str], hook: Child, output: int) -> survivors.Marks:
+    """Return the marks of a hook's processes; its output is not locked, and was removed."""
+    file = None
+    with contextlib.suppress(OSError):  # there is no /proc
+        file = os.readlink(f"/proc/self/fd/{output}").removesuffix(" (deleted)")
+    return survivors.Marks(told[survivors.RUN_VARIABLE], hook.group, file, has_lock=False)
 
 
 def _environment(spool: Spool, marker: Marker) -> dict[str, str]:

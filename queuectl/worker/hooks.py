@@ -9,10 +9,12 @@ or dies, its markers remain, and the worker that recovers it runs those hooks.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from queuectl.errors import QueuectlError
 from queuectl.process.waiting import StopSwitch
@@ -22,8 +24,10 @@ from queuectl.record.settings import Settings
 from queuectl.spool import hook_markers
 from queuectl.spool.places import Claim
 from queuectl.spool.spool import Spool
+from queuectl.worker import threads
 from queuectl.worker.hook_run import run_hook
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +37,8 @@ class Hooks:
 
     First an event is announced: its marker is written. When the event has taken place, its hook is
     due; if it does not take place, it is withdrawn. `changed()` is called, from any thread, when
-    a thread has no more hooks to run, and when a dead holder was recovered.
+    a thread has no more hooks to run, when none can be started for a hook that is due, and when a
+    dead holder was recovered.
     """
 
     def __init__(
@@ -48,7 +53,9 @@ class Hooks:
         self._lock = threading.Lock()
         self._due: deque[str] = deque()  # names of markers
         self._idle_due: str | None = None  # the due marker of the event `idle`
-        self._running: dict[threading.Thread, StopSwitch] = {}
+        self._running: dict[int, StopSwitch] = {}  # one for each thread
+        self._numbers = itertools.count()
+        self._is_told = False
         self._pauses = Pauses()
 
     # -- events ----------------------------------------------------------------------------
@@ -100,7 +107,12 @@ class Hooks:
     @property
     def busy(self) -> bool:
         """Whether a hook is due or running."""
-        return bool(self._running)
+        return bool(self._due or self._running)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a hook is due that has no thread: see `start_due`."""
+        return bool(self._due) and len(self._running) < self._limit
 
     @property
     def left(self) -> int:
@@ -121,25 +133,53 @@ class Hooks:
             if self._pauses.given_up.is_set():
                 return
             self._due.extend(names)
-            for _ in range(min(len(names), self._limit - len(self._running))):
-                thread = threading.Thread(target=self._work, name="hook")
-                self._running[thread] = StopSwitch()
-                thread.start()
+        self.start_due()
+        if self.waiting:
+            self._changed()
 
-    def _work(self) -> None:
+    def start_due(self) -> None:
+        """Start threads for the hooks that are due.
+
+        If that is not possible now (no thread, no descriptor), the hooks stay due: call this again.
+        """
+        with self._lock:
+            try:
+                for _ in range(min(len(self._due), self._limit - len(self._running))):
+                    self._start_thread()
+                self._is_told = False
+            except OSError as error:
+                if not self._is_told:
+                    log.error("hooks wait: %s", error)
+                self._is_told = True
+
+    def _start_thread(self) -> None:
+        number, switch = next(self._numbers), StopSwitch()
+        self._running[number] = switch
+        try:
+            threads.start("hook", partial(self._work, switch), partial(self._ended, number))
+        except OSError:
+            del self._running[number]
+            switch.close()
+            raise
+
+    def _work(self, switch: StopSwitch) -> None:
         """Run hooks until none is due."""
-        me = threading.current_thread()
-        switch = self._running[me]
         while True:
             with self._lock:
                 if not self._due:
-                    del self._running[me]
-                    break
+                    return
                 name = self._due.popleft()
                 if name == self._idle_due:
                     self._idle_due = None
             self._run(name, switch)
-        switch.close()
+
+    def _ended(self, number: int, error: BaseException | None) -> None:
+        """Count out a thread. If a hook has become due since the thread looked, start another."""
+        if error is not None:
+            log.critical("a thread of hooks has ended by %s: %s", type(error).__name__, error)
+        with self._lock:
+            self._running.pop(number).close()
+        self.start_due()
         self._changed()
 
     def _run(self, name: str, switch: StopSwitch) -> None:
@@ -147,9 +187,12 @@ class Hooks:
         me = threading.get_ident()
         while not self._pauses.given_up.is_set():
             try:
-                run_hook(self._spool, self.worker, name, switch)
+                run_hook(self._spool, self.worker, name, switch, self._pauses.given_up)
             except (OSError, QueuectlError) as error:
                 self._pauses.pause(me, f"hook {name} cannot be run: {error}")
+            except NotEnded as error:
+                log.error("hook %s is left to the next worker: %s", name, error)
+                return
             except Exception:  # a bug: the other hooks run all the same
                 log.exception("hook %s is left to the next worker", name)
                 return

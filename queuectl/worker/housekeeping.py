@@ -11,11 +11,11 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from queuectl import clock
 from queuectl.disk.durable import discard_tree
-from queuectl.errors import QueuectlError, SpoolUnusable
+from queuectl.errors import SpoolUnusable
 from queuectl.spool import layout
 from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.places import WAITING
@@ -24,6 +24,7 @@ from queuectl.spool.retention import Retention
 from queuectl.view.observer import Observer
 from queuectl.worker.intake import Intake
 from queuectl.worker.scanning import Scanner
+from queuectl.worker.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Housekeeper:
         self._each_round = each_round
         self._heir = heir
         self._root = os.stat(self._spool.layout.root)
+        self._troubles = Troubles()
         self._next_sweep = 0.0
         self._hurry = threading.Event()
         self._closing = threading.Event()
@@ -87,18 +89,24 @@ class Housekeeper:
     def _round(self) -> bool:
         """Do one round; return whether a watch is in place."""
         watched = False
-        with self._logged("the spool's directories"):
+        with self._troubles.survived("the spool's directories"):
             self._check_spool()
             watched = self._each_round()
         self._scan(watched)
         self.scanned.set()
-        with self._logged("recovery"):
+        with self._troubles.survived("recovery"):
             grace = self._spool.settings.last_good.kill_grace
-            moved = recover(self._spool, grace=grace, draw=random.random(), heir=self._heir)
+            moved = recover(
+                self._spool,
+                grace=grace,
+                draw=random.random(),
+                heir=self._heir,
+                stopping=self._closing.is_set,
+            )
             self._observer.recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
-            with self._logged("removing leftovers"):
+            with self._troubles.survived("removing leftovers"):
                 self._remove_leftovers()
         self._retain()
         return watched
@@ -106,29 +114,19 @@ class Housekeeper:
     def _scan(self, watched: bool) -> None:
         started, full = clock.monotonic(), self._scanner.is_full_scan_due(watched)
         for state in WAITING:
-            with self._logged(f"{state} jobs"):
+            with self._troubles.survived(f"{state} jobs"):
                 self._scanner.scan(state, full=full, watched=watched)
         if full:
             self._scanner.full_scan_done(started)
 
     def _retain(self) -> None:
         over = True
-        with self._logged("retention"):
+        with self._troubles.survived("retention"):
             over = self._retention.continue_round()
         if over or self._retention.removed >= RETENTION_BEFORE_LEAVING:
             self.been_round.set()
         if not over:
             self._hurry.set()
-
-    @contextlib.contextmanager
-    def _logged(self, what: str) -> Iterator[None]:
-        """Log an error of one part, so that the next part runs. Raises SpoolUnusable as it is."""
-        try:
-            yield
-        except SpoolUnusable:
-            raise
-        except (OSError, QueuectlError) as error:
-            log.error("%s: %s", what, error)
 
     def _check_spool(self) -> None:
         """Make missing directories again. Raises SpoolUnusable if the spool is gone."""

@@ -6,8 +6,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-from queuectl.disk.reading import exists
-from queuectl.errors import StillRuns
 from queuectl.process.waiting import StopReason, StopSwitch
 from queuectl.spool.places import Claim, ClaimedPlace
 
@@ -18,25 +16,24 @@ class InHand:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Claim, StopSwitch]] = {}
+        self._aside: dict[str, Claim] = {}
         self._claiming = 0
 
     @contextlib.contextmanager
-    def claiming(self, job_id: str) -> Iterator[None]:
-        """Note that a slot is about to claim a job.
-
-        Raises StillRuns while a slot runs a job of this id whose claim was moved away by hand: the
-        file that waits now is the job itself. While the claim is there, the file is another job.
-        """
+    def claiming(self) -> Iterator[None]:
+        """Note that a slot is about to claim a job."""
         with self._lock:
             self._claiming += 1
-            ours = [claim.path for claim, _ in self._running.values() if claim.id == job_id]
         try:
-            if not all(map(exists, ours)):
-                raise StillRuns(f"job {job_id} still runs")
             yield
         finally:
             with self._lock:
                 self._claiming -= 1
+
+    def has(self, path: str) -> bool:
+        """Whether a slot runs a claim of this path, whose file may have been moved away by hand."""
+        with self._lock:
+            return any(claim.path == path for claim, _ in self._running.values())
 
     def start(self, slot: int, claim: Claim, switch: StopSwitch) -> None:
         """Note that a slot is about to run a claim; `switch` ends its command."""
@@ -48,6 +45,21 @@ class InHand:
         with self._lock:
             del self._running[slot]
 
+    def put_aside(self, claim: Claim) -> None:
+        """Note that a claim is kept, though its slot takes other jobs."""
+        with self._lock:
+            self._aside[claim.path] = claim
+
+    def done(self, claim: Claim) -> None:
+        """Note that a claim that was put aside is not kept any more."""
+        with self._lock:
+            del self._aside[claim.path]
+
+    @property
+    def any(self) -> bool:
+        """Whether a slot has a job."""
+        return bool(self._running)
+
     def stop(self, reason: StopReason, which: Callable[[Claim], bool] = lambda _: True) -> None:
         """End the commands of all running jobs, or of those that `which` names."""
         with self._lock:
@@ -55,10 +67,17 @@ class InHand:
                 if which(claim):
                     switch.stop(reason)
 
+    def check_starts(self) -> None:
+        """End the starts of commands that take longer than the commands may run."""
+        with self._lock:
+            for _, switch in self._running.values():
+                switch.check_start()
+
     def strays(self, claimed: Callable[[], Iterable[ClaimedPlace]]) -> list[ClaimedPlace]:
         """Return those of the worker's claims that no slot has; none while a slot is claiming."""
         with self._lock:
             if self._claiming:
                 return []
-            ours = {(claim.id, claim.attempt) for claim, _ in self._running.values()}
+            running = (claim for claim, _ in self._running.values())
+            ours = {(claim.id, claim.attempt) for claim in (*running, *self._aside.values())}
             return [place for place in claimed() if (place.id, place.attempt) not in ours]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from queuectl import clock
@@ -16,7 +16,8 @@ from queuectl.spool.spool import Spool
 from queuectl.worker import prescan
 from queuectl.worker.backlog import Backlog
 from queuectl.worker.hooks import Hooks
-from queuectl.worker.unready import Unready
+from queuectl.worker.postponed import Postponed
+from queuectl.worker.unready import Name, Unready
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +25,26 @@ log = logging.getLogger(__name__)
 class Intake:
     """Looks at waiting files and remembers what it saw; all threads of a worker share it."""
 
-    def __init__(self, spool: Spool, hooks: Hooks) -> None:
+    def __init__(
+        self, spool: Spool, hooks: Hooks, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self.spool = spool
+        self.changed = changed
+        """Wakes the main thread: it has to look at something sooner than it had thought."""
         self._hooks = hooks
         self.backlog = Backlog()
         self.unready = Unready()
+        self.postponed = Postponed[Name](changed)
         self._next_look = 0.0
 
     def look(self, state: State, name: str) -> None:
         """Look at a waiting file, and update the backlog and the files that are not ready.
 
-        A file that cannot be looked at now, through no fault of its own, is looked at again.
+        A file that is postponed waits, whatever events tell of it. One that cannot be looked at
+        now, through no fault of its own, is postponed.
         """
+        if (state, name) in self.postponed:
+            return
         try:
             found = self.spool.reader.look(state, name)
             if isinstance(found, Ready):
@@ -46,6 +55,7 @@ class Intake:
             quiet = self.spool.settings.last_good.quiet_period
             if found is None:
                 self.unready.forget(state, name)
+                self.postponed.over((state, name))
             elif self.unready.is_bad(state, name, found, quiet):
                 kept = self._reject(self.spool.layout.entry(state, name), found)
                 self.unready.forget(state, name)
@@ -54,8 +64,7 @@ class Intake:
                         "%r is not a valid job; moved to dead/ as %s: %s", name, kept, found.reason
                     )
         except (OSError, QueuectlError) as error:
-            if self.unready.add(state, name):  # it waits, and so does a drain
-                log.error("%r cannot be read, and waits: %s", name, error)
+            self.postponed.put_off((state, name), f"{name!r} cannot be read: {error}")
 
     def _reject(self, path: str, found: Unfit) -> str | None:
         marker = self._hooks.announce_reject(path, found.reason)
@@ -74,8 +83,9 @@ class Intake:
         return kept
 
     def knows(self, state: State, name: str) -> bool:
-        """Whether a waiting file is known, as a job or as a file that is not ready."""
-        return self.backlog.knows(state, name) or (state, name) in self.unready
+        """Whether a waiting file is known, as a job or as a file that waits for a look."""
+        waits = (state, name) in self.unready or (state, name) in self.postponed
+        return waits or self.backlog.knows(state, name)
 
     def read_ahead(self) -> Iterator[int]:
         """Read `pending/` in a prescan process, if many of its files are not known.
@@ -97,12 +107,26 @@ class Intake:
                 if not self.knows(state, name):
                     self.look(state, name)
 
-    def look_at_unready(self) -> None:
-        """Look again at the files that are not ready, if `pause` seconds have passed."""
+    def look_again(self) -> None:
+        """Look again at the files that are not ready, and at those that were postponed, if due."""
+        for state, name in self.postponed.due():
+            self.look(state, name)
         if self.unready.names() and clock.monotonic() >= self._next_look:
             for state, name in self.unready.names():
                 self.look(state, name)
             self._next_look = clock.monotonic() + self.pause()
+
+    @property
+    def awaits_files(self) -> bool:
+        """Whether a file waits for another look."""
+        return bool(self.unready.names() or self.postponed)
+
+    def seconds_to_next(self) -> float | None:
+        """Return the seconds until `look_again` has something to do; None if nothing waits."""
+        next_look = self.postponed.seconds_to_next()
+        if not self.unready.names():
+            return next_look
+        return self.pause() if next_look is None else min(next_look, self.pause())
 
     def pause(self) -> float:
         """Return the seconds between two looks at files that are not ready."""

@@ -25,6 +25,19 @@ log = logging.getLogger(__name__)
 MANY = 10_000
 """The number of unknown files from which a prescan is worth its start: a tenth of a second."""
 
+_PROGRAM = """
+import sys
+from importlib import util
+for name in "msgspec", "queuectl":
+    spec = util.spec_from_file_location(name, sys.argv.pop(1))
+    module = sys.modules[name] = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+from queuectl.worker.prescan_process import main
+main(*sys.argv[1:])
+"""
+"""Loads the two packages from the files that this process has them from: an isolated interpreter
+does not find them where only PYTHONPATH or a user's own site-packages led to them."""
+
 
 def is_possible() -> bool:
     """Whether there is an interpreter to start; there is none in a program frozen into one file."""
@@ -34,9 +47,11 @@ def is_possible() -> bool:
 def prescan(spool: Reader) -> Iterator[list[Waiting]]:
     """Yield the jobs in `pending/`, batch by batch, while a prescan process reads them."""
     trust = "all" if spool.trusted_owners is None else "owners"
+    packages = [str(sys.modules[name].__file__) for name in ("msgspec", "queuectl")]
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "queuectl.worker.prescan_process", spool.layout.root, trust],
+            [*_interpreter(), *packages, spool.layout.root, trust],
+            cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -54,3 +69,13 @@ def prescan(spool: Reader) -> Iterator[list[Waiting]]:
         process.kill()
         process.stdout.close()
         process.wait()
+
+
+def _interpreter() -> list[str]:
+    """Return the words that start `_PROGRAM`.
+
+    Isolated, it imports nothing from its directory and obeys no PYTHON* variable: whoever may
+    write to the directory in which a worker was started must not run code as the worker's user.
+    """
+    names = f"utf8={sys.flags.utf8_mode}"  # file names are the same text in both processes
+    return [sys.executable, "-I", "-B", "-X", names, "-c", _PROGRAM]

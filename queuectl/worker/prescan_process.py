@@ -1,14 +1,12 @@
 """The prescan process: reads `pending/` and writes its jobs to standard output.
 
-Run as `python -m queuectl.worker.prescan_process ROOT TRUST`; TRUST is "all" if job files of every
-owner count as jobs, otherwise "owners".
+`worker/prescan.py` starts it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from itertools import islice
 
@@ -32,7 +30,10 @@ def _jobs(spool: Reader) -> Iterator[Waiting]:
 
 
 def main(root: str, trust: str) -> None:
-    """Write the jobs in `pending/` to standard output, as JSON, one batch a line."""
+    """Write the jobs in `pending/` to standard output, as JSON, one batch a line.
+
+    `trust` is "all" if job files of every owner count as jobs, otherwise "owners".
+    """
     os.nice(_NICENESS)
     spool = Reader(root)
     if trust == "all":
@@ -42,7 +43,3 @@ def main(root: str, trust: str) -> None:
         while batch := list(islice(jobs, _BATCH)):
             output.write(msgspec.json.encode(batch) + b"\n")
             output.flush()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -12,11 +12,12 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from queuectl import clock, slot_lock
+from queuectl import clock, slot_lock, trouble
 from queuectl.disk.durable import discard
 from queuectl.disk.reading import exists
 from queuectl.errors import (
@@ -40,7 +41,9 @@ from queuectl.worker.hooks import Hooks
 from queuectl.worker.in_hand import InHand
 from queuectl.worker.intake import Intake
 from queuectl.worker.pauses import Pauses
+from queuectl.worker.run_end import NotEnded
 from queuectl.worker.tally import Tally
+from queuectl.worker.unsettled import PutAside, Unsettled
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +74,16 @@ class Workshop:
         self.tally = Tally()
         self.pauses = Pauses()
         self.in_hand = InHand()
+        self.aside = PutAside(self.in_hand, intake.changed)
         self.stopping = False
         self.environment = dict(os.environb)  # copied once: reading it costs as much as a fork
+
+    def is_of_one_file(self, error: Exception) -> bool:
+        """Whether an error is the trouble of one file, and not of a whole directory."""
+        paths = self.spool.layout
+        directories = [*paths.directories, paths.claims(self.worker)]
+        usable = os.R_OK | os.W_OK | os.X_OK
+        return trouble.owner(error) == "file" and all(os.access(d, usable) for d in directories)
 
 
 class Settled(Struct, frozen=True):
@@ -98,11 +109,15 @@ class Slot:
         self._shared = shared
         self._spool = shared.spool
         self._backlog, self._unready = shared.intake.backlog, shared.intake.unready
+        self._postponed = shared.intake.postponed
         self._pauses = shared.pauses
+
+    def open(self) -> None:
+        """Get ready to run. Raises OSError."""
+        self._switch = StopSwitch()
 
     def run(self, may_start: threading.Event) -> None:
         """Work until the backlog is closed; wait a while for `may_start` before the first job."""
-        self._switch = StopSwitch()
         try:
             may_start.wait(SCAN_PATIENCE)
             settled: Settled | None = None
@@ -143,24 +158,34 @@ class Slot:
 
         Returns None if the job cannot be claimed now. Raises NotDurable, SpoolUnusable.
         """
-        owed = settled.owed if settled else []
+        owed, key = settled.owed if settled else [], (state, name)
+        if key in self._postponed:  # the look at it came before it was postponed
+            return None
         try:
-            with self._shared.in_hand.claiming(seen.id):
-                claim = self._spool.claims.take(self._shared.worker, state, name, seen, owed)
+            in_hand = self._shared.in_hand
+            with in_hand.claiming():
+                worker = self._shared.worker
+                claim = self._spool.claims.take(worker, state, name, seen, owed, in_hand.has)
                 if claim and not claim.job.is_due(clock.now()):  # put off since it was read
                     self._spool.claims.release(claim)
                     return None
                 if claim:
-                    self._shared.in_hand.start(self.number, claim, self._switch)
+                    in_hand.start(self.number, claim, self._switch)
+                self._postponed.over(key)
                 return claim
         except SpoolUnusable:
             raise
-        except StillRuns:
-            self._unready.add(state, name)
+        except StillRuns as error:
+            barrier = partial(self._spool.reader.is_running, error.run_file)
+            self._postponed.put_off(key, str(error), barrier)
         except InvalidJob:
             self._shared.intake.look(state, name)
         except (OSError, QueuectlError) as error:
+            if self._shared.is_of_one_file(error):
+                self._postponed.put_off(key, f"{name!r} cannot be claimed: {error}")
+                return None
             self._unready.add(state, name)  # to be looked at again
+            self._shared.intake.changed()
             if settled and isinstance(error, NotDurable):
                 self._shared.observer.settle_failed()
             self._pauses.pause(self.number, f"{name!r} cannot be claimed: {error}")
@@ -175,9 +200,13 @@ class Slot:
         try:
             try:
                 entry = self._run(claim)
+            except ClaimLost as error:
+                log.error("%s; it is not started", error)
+                self._clean_up(claim)
+                return None
             except (OSError, QueuectlError) as error:
                 return self._back_off(claim, error)
-            except attempt.NotEnded as error:
+            except NotEnded as error:
                 log.error("job %s is left to recovery: %s", claim.id, error)
                 self._shared.tally.unsettled += 1
                 return None
@@ -208,7 +237,11 @@ class Slot:
 
     def _back_off(self, claim: Claim, error: Exception) -> Settled | None:
         """Give up a claim whose command could not be started, through no fault of its own."""
-        self._pauses.pause(self.number, f"job {claim.id} cannot be started: {error}")
+        why = f"job {claim.id} cannot be started: {error}"
+        if self._shared.is_of_one_file(error):
+            self._postponed.put_off((claim.origin, f"{claim.id}.json"), why)
+        else:
+            self._pauses.pause(self.number, why)
         if self.is_cancelled(claim):
             entry = Attempt(attempt=claim.attempt, outcome="cancelled", error=str(error))
             return self._settle(claim, entry)
@@ -221,14 +254,23 @@ class Slot:
 
     # -- settle ----------------------------------------------------------------------------
 
-    def _settle(self, claim: Claim, entry: Attempt) -> Settled | None:
+    def settle_again(self, outcome: Unsettled) -> None:
+        """Try once more to settle a job that was put aside. For the main thread."""
+        settled = self._settle(outcome.claim, outcome.entry, outcome.marker, is_aside=True)
+        if settled:
+            self._confirm(settled, settled.failure)
+        self._shared.aside.done(outcome)
+
+    def _settle(
+        self, claim: Claim, entry: Attempt, marker: str | None = None, *, is_aside: bool = False
+    ) -> Settled | None:
         """Put the outcome on record, however long the disk refuses; never run the command again.
 
-        Returns None if the claim is lost, or is left to recovery.
+        Returns None if the claim is lost, is left to recovery, or is put aside because of one file.
+        A claim that `is_aside` already is tried once.
         """
         if entry.outcome != "ok" and self.is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # cancelled while it was failing anyway
-        marker: str | None = None
         while True:
             moved, failure = Moved(claim.id, []), None
             try:
@@ -248,7 +290,11 @@ class Slot:
                     self._shared.tally.unsettled += 1
                     return None
                 else:
-                    self._pauses.pause(self.number, f"job {claim.id} cannot be settled: {error}")
+                    why = f"job {claim.id} cannot be settled: {error}"
+                    is_put = is_aside or self._shared.is_of_one_file(error)
+                    if is_put and self._shared.aside.put(Unsettled(claim, entry, marker), why):
+                        return None
+                    self._pauses.pause(self.number, why)
                     continue
             self._pauses.reset(self.number)
             seen = Ready(moved.id, len(record.history), record)

@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable
 
 from queuectl import clock, host
 from queuectl.errors import QueuectlError, SpoolUnusable
 from queuectl.record.running import WorkerInfo
 from queuectl.spool import layout
-from queuectl.spool.holder import Holder
+from queuectl.spool.holder import Holder, reserve
 from queuectl.spool.places import WAITING
 from queuectl.spool.spool import Spool
 from queuectl.spool.watch import Watch
 from queuectl.view.observer import NO_OBSERVER, Observer
+from queuectl.worker import threads
 from queuectl.worker.descriptors import make_room
 from queuectl.worker.hooks import Hooks
 from queuectl.worker.housekeeping import Housekeeper
@@ -30,12 +30,17 @@ from queuectl.worker.slot import Workshop
 from queuectl.worker.slots import Slots
 from queuectl.worker.stopping import StopSignals, Wish, read_stop_file
 from queuectl.worker.tally import Tally
+from queuectl.worker.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One `worker start`."""
+    """One `worker start`.
+
+    Raises InvalidSetting if the settings are not valid, QueuectlError if the limit on open files is
+    too low, OSError.
+    """
 
     def __init__(
         self,
@@ -47,15 +52,18 @@ class Worker:
     ) -> None:
         self.spool = spool
         self.drain = drain
-        self.info = _new_worker_info(slots)
+        spool.load_settings()  # never the defaults because somebody is just writing the file
+        make_room(slots)
+        self._reserved = reserve(spool)
+        self.info = _new_worker_info(self._reserved.name, slots)
         paths = spool.layout
         self._watch = Watch(
             [*(paths.states[state] for state in WAITING), paths.workers],
             creations=[paths.claims(self.info.name)],
         )
         self._signals = StopSignals(self._watch)
-        self._hooks = Hooks(spool, self.info.name, slots, changed=self._released)
-        self._intake = Intake(spool, self._hooks)
+        self._hooks = Hooks(spool, self.info.name, slots, changed=self._watch.notify)
+        self._intake = Intake(spool, self._hooks, self._watch.notify)
         shared = Workshop(self.info.name, self._intake, self._hooks, observer, self._released)
         self.tally = shared.tally
         self._slots = Slots(slots, shared, failed=self._fail)
@@ -66,6 +74,7 @@ class Worker:
             overflowed=self._watch.overflowed,
             heir=self._hooks,
         )
+        self._troubles = Troubles()
         self._stopping = False
         self._failure: BaseException | None = None
 
@@ -74,40 +83,31 @@ class Worker:
         """The worker's name, which no other worker has."""
         return self.info.name
 
-    @property
-    def log_path(self) -> str:
-        """The path of its log, for a worker in the background."""
-        return self.spool.layout.worker(self.name, "log")
-
     # -- life ------------------------------------------------------------------------------
 
     def run(self, ready: Callable[[str], None] | None = None) -> Tally:
         """Work until told to stop, or with `drain` until nothing is left to do.
 
         `ready` is called with the worker's name once it can claim. Raises SpoolUnusable if
-        the spool is gone, OSError if the worker cannot make its files, InvalidSetting if the
-        settings are not valid, QueuectlError if the limit on open files is too low.
+        the spool is gone, OSError if the worker cannot make its files.
         """
-        self.spool.load_settings()  # never by the defaults because the file is just being written
-        make_room(self.info.slots)
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited from an odd parent:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # no exit status could be known
-        with self._signals.caught(), Holder(self.spool, self.info) as self._holder:
+        with self._signals.caught(), Holder(self.spool, self.info, self._reserved) as self._holder:
             self._watch.arm()
-            threads = self._slots.threads(may_start=self._housekeeper.scanned)
-            keeper = threading.Thread(target=self._keep_house, name="housekeeper")
-            for thread in [keeper, *threads]:
-                thread.start()
-            if ready is not None:
-                ready(self.info.name)
+            keeper = threads.start("housekeeper", self._housekeeper.run, self._keeper_ended)
             try:
-                while self._slots.left:
+                self._slots.start(may_start=self._housekeeper.scanned)
+                if ready is not None:
+                    ready(self.info.name)
+                while self._slots.left or (self._slots.unsettled and self._failure is None):
                     self._step()
             finally:
                 self.stop()
                 self._housekeeper.close()
-                for thread in [*threads, keeper]:
-                    thread.join()
+                self._slots.join()
+                self._slots.leave_unsettled()
+                keeper.join()
                 self._finish_hooks()
                 signal.set_wakeup_fd(-1)  # before its number is another file's
                 self._watch.close()
@@ -135,19 +135,24 @@ class Worker:
         paths, died = self._watch.wait(self._patience())
         self._obey(self._signals.wish, "signal again to end them now")
         for path in paths:
-            self._happened(path)
-        self._intake.look_at_unready()
+            with self._troubles.survived("changes in the spool"):
+                self._happened(path)
+        self._intake.look_again()
+        self._slots.settle_again()
         if died:
             self._housekeeper.hurry()
-        self._announce_idle()
-        if self.drain and not self._stopping and self._is_drained():
-            self.tally.drained = True
-            self.stop()
+        self._hooks.start_due()
+        with self._troubles.survived("the hook on_idle cannot be run yet"):
+            self._announce_idle()
+        with self._troubles.survived("whether all jobs have ended"):
+            if self.drain and not self._stopping and self._is_drained():
+                self.tally.drained = True
+                self.stop()
 
     def _patience(self) -> float:
-        if self._intake.unready.names():
-            return self._intake.pause()
-        return 1.0 if self.drain or self._stopping or self._awaits_idle else 60.0
+        is_asked = self.drain or self._stopping or self._awaits_idle or self._hooks.waiting
+        dates = (self._intake.seconds_to_next(), self._slots.seconds_to_next())
+        return min([1.0 if is_asked else 60.0, *(date for date in dates if date is not None)])
 
     def _happened(self, path: str) -> None:
         """Follow the hint that something has changed at a path."""
@@ -191,6 +196,7 @@ class Worker:
         self._slots.put_back_strays()
         self._obey_stop_file()
         self._slots.check_cancels()
+        self._slots.check_starts()
         return self._watch.arm()
 
     # -- idle ------------------------------------------------------------------------------
@@ -207,8 +213,7 @@ class Worker:
         return self._knows_of_no_work() and not self._has_claims()
 
     def _knows_of_no_work(self) -> bool:
-        backlog, unready = self._intake.backlog, self._intake.unready
-        return not unready.names() and backlog.is_idle(self._slots.left)
+        return not self._intake.awaits_files and self._intake.backlog.is_idle(self._slots.left)
 
     def _has_claims(self) -> bool:
         return any(True for _ in self.spool.reader.claims())
@@ -223,20 +228,22 @@ class Worker:
         if not self._awaits_idle or not (self._housekeeper.been_round.is_set() or self._stopping):
             return
         self._hooks.active.clear()  # before the look: work that ends during it is seen next time
+        is_announced = False
         try:
             if self._is_idle():
                 self._hooks.become_idle()
-                return
-        except (OSError, QueuectlError) as error:
-            log.error("the hook on_idle cannot be run yet: %s", error)
-        self._hooks.active.set()
+                is_announced = True
+        finally:
+            if not is_announced:
+                self._hooks.active.set()
 
     # -- the end ---------------------------------------------------------------------------
 
     def _finish_hooks(self) -> None:
         """Wait for the hooks; those that are stopped now are left to recovery."""
         if self._failure is None:
-            self._announce_idle()
+            with self._troubles.survived("the hook on_idle cannot be run"):
+                self._announce_idle()
         else:
             self._hooks.stop_now()
         if self._hooks.busy:
@@ -245,30 +252,31 @@ class Worker:
             self._step()
             self._obey_stop_file()
 
-    def _keep_house(self) -> None:
-        try:
-            self._housekeeper.run()
-        except BaseException as error:
-            self._fail(error)
+    def _keeper_ended(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail("housekeeper", error)
 
     def _released(self) -> None:
-        """Wake the main thread when a slot or a hook has ended or finds nothing to do."""
+        """Wake the main thread when a slot has ended or finds nothing to do."""
         if self.drain or not self._slots.left or self._awaits_idle:
             self._watch.notify()
 
-    def _fail(self, error: BaseException) -> None:
-        """Leave because of an error that nothing here can handle."""
-        if self._failure is None:
-            log.critical("leaving: %s", error)
+    def _fail(self, thread: str, error: BaseException) -> None:
+        """Leave because a thread has ended by an error, which `run` raises at the end."""
+        if not isinstance(error, QueuectlError):  # a bug
+            log.critical("leaving: %s has ended by %s: %s", thread, type(error).__name__, error)
+        elif self._slots.busy:  # otherwise it is said at once, by whoever started the worker
+            log.critical("leaving when the running jobs have ended: %s", error)
         self._failure = self._failure or error
         self.stop()
 
 
-def _new_worker_info(slots: int) -> WorkerInfo:
+def _new_worker_info(name: str, slots: int) -> WorkerInfo:
     return WorkerInfo(
-        name=layout.new_worker(host.hostname(), os.getpid()),
+        name=name,
         host=host.hostname(),
         boot_id=host.boot_id(),
+        pid_namespace=host.pid_namespace(),
         pid=os.getpid(),
         slots=slots,
         started_at=clock.format_timestamp(clock.now()),

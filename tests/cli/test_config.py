@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
 from helpers.commands import Eventually, Queuectl, Spool, StartWorker
@@ -13,6 +14,7 @@ DEFAULTS = {
     "backoff_max": 86400,
     "backoff_jitter": 0,
     "timeout": None,
+    "output_max": None,
     "kill_grace": 10,
     "rescan_interval": 5,
     "quiet_period": 2,
@@ -122,3 +124,36 @@ def test_a_worker_keeps_its_settings_while_the_file_is_broken(
     spool.drop("a.json")
     eventually(lambda: spool.is_in("completed", "a"))
     eventually(lambda: "keeping the last valid settings" in process.said)
+
+
+class TestEdit:
+    def edit(self, queuectl: Queuectl, script: str, **options: Any) -> Any:
+        return queuectl("config", "edit", EDITOR=f"sh -c '{script}' sh", **options)
+
+    def test_a_valid_text_is_used(self, queuectl: Queuectl) -> None:
+        self.edit(queuectl, 'echo "max_retries = 7 # ours" >> "$1"')
+        assert queuectl("config", "get", "max_retries").out == "7\n"
+
+    @pytest.mark.parametrize("line", ["max_retries = -1", "max_retrys = 1", "max_retries ="])
+    def test_an_invalid_one_is_not(self, queuectl: Queuectl, spool: Spool, line: str) -> None:
+        queuectl("init")
+        before = (spool.root / "queue.toml").read_text()
+        said = self.edit(queuectl, f'echo "{line}" >> "$1"', code=2).err
+        assert said.startswith("queuectl: error: ")
+        assert (spool.root / "queue.toml").read_text() == before
+
+    def test_no_change_is_none(self, queuectl: Queuectl) -> None:
+        assert self.edit(queuectl, ":").err == "nothing is changed\n"
+
+    def test_an_editor_that_fails_changes_nothing(self, queuectl: Queuectl, spool: Spool) -> None:
+        said = self.edit(queuectl, 'echo "max_retries = 7" >> "$1"; exit 3', code=1).err
+        assert "exited with 3" in said
+        assert queuectl("config", "get", "max_retries").out == "3\n"
+
+    def test_a_change_that_somebody_else_made_meanwhile_is_kept(
+        self, queuectl: Queuectl, spool: Spool
+    ) -> None:
+        queuectl("init")
+        script = f'echo "timeout = 5" >> {spool.root}/queue.toml; echo "max_retries = 7" >> "$1"'
+        assert "changed meanwhile" in self.edit(queuectl, script, code=2).err
+        assert queuectl("config", "get", "timeout").out == "5\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -260,3 +262,38 @@ def test_an_acknowledged_job_needs_no_worker_to_be_there(
     assert queuectl.json("status")["jobs"]["pending"] == 1
     worker()
     eventually(lambda: spool.is_in("completed", "a"))
+
+
+class TestSecrets:
+    def test_a_name_alone_takes_the_callers_value(self, queuectl: Queuectl, spool: Spool) -> None:
+        queuectl("enqueue", "--id", "a", "-e", "TOKEN", "-e", "B=2", "true", TOKEN="x=y")
+        assert spool.record("a")["env"] == {"TOKEN": "x=y", "B": "2"}
+
+    def test_a_name_that_is_not_set_is_refused(self, queuectl: Queuectl) -> None:
+        assert "NOTHING=VALUE" in queuectl.error("enqueue", "--env", "NOTHING", "true")
+
+    @pytest.fixture
+    def open_spool(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory() as directory:
+            for path in Path(directory), Path(directory, "spool"):
+                path.mkdir(exist_ok=True)
+                path.chmod(0o755)
+            yield Path(directory, "spool")
+
+    @pytest.mark.parametrize(
+        "words", [["--env", "TOKEN=x", "true"], ['{"command": "true", "env": {"TOKEN": "x"}}']]
+    )
+    def test_an_environment_that_all_users_can_read_is_told_with_what_helps(
+        self, queuectl: Queuectl, open_spool: Path, words: list[str]
+    ) -> None:
+        command = ["--spool", str(open_spool), "enqueue"]
+        assert f"chmod 700 {open_spool}" in queuectl(*command, *words).err
+        assert queuectl(*command, "true").err == ""
+        open_spool.chmod(0o700)
+        assert queuectl(*command, *words).err == ""
+
+    def test_nor_where_nobody_else_can_reach_the_spool(
+        self, queuectl: Queuectl, open_spool: Path
+    ) -> None:
+        open_spool.parent.chmod(0o700)
+        assert queuectl("--spool", str(open_spool), "enqueue", "-e", "A=1", "true").err == ""

@@ -208,7 +208,8 @@ class TestWait:
 
     def test_a_timeout_is_124(self, queuectl: Queuectl) -> None:
         queuectl("enqueue", "--id", "a", "true")
-        assert "a" in queuectl.error("wait", "a", "--timeout", "0.2", code=124)
+        said = queuectl("wait", "a", "--timeout", "0.2", code=124).err
+        assert said.endswith("queuectl: error: after 0.2 s, still not ended: a\n")
 
     def test_it_sees_a_job_through_its_retries(
         self, queuectl: Queuectl, settings: Configure, worker: StartWorker
@@ -310,20 +311,14 @@ class TestPrefix:
 @pytest.mark.parametrize(
     "words",
     [
-        ["status"],
-        ["list"],
         ["show", "a"],
         ["logs", "a"],
         ["cancel", "a"],
         ["wait", "a"],
         ["purge", "--state", "dead", "--older-than", "1d"],
-        ["dlq", "list"],
         ["dlq", "retry", "a"],
         ["dlq", "purge"],
-        ["worker", "list"],
         ["worker", "stop"],
-        ["config", "list"],
-        ["config", "get", "timeout"],
     ],
     ids=" ".join,
 )

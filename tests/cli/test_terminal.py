@@ -11,6 +11,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +25,17 @@ SHOWN = "\\x1b]0;owned\\x07\\x1b[2J"
 def on_terminal(queuectl: Queuectl) -> Callable[..., str]:
     """Run a command on a pseudo terminal of so many columns; return what appears there."""
 
-    def run(*words: str, columns: int = 80, **environment: str) -> Any:
+    def run(
+        *words: str,
+        columns: int = 80,
+        lines: int = 24,
+        typed: str = "",
+        code: int = 0,
+        **environment: str,
+    ) -> Any:
         leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.write(leader, typed.encode())
         variables = {**queuectl.environment, "TERM": "xterm", **environment}
         process = subprocess.Popen(
             [queuectl.program, *words], stdin=follower, stdout=follower, stderr=follower,
@@ -38,7 +47,7 @@ def on_terminal(queuectl: Queuectl) -> Callable[..., str]:
             while data := os.read(leader, 65536):
                 shown += data
         os.close(leader)
-        assert process.wait(60) == 0
+        assert process.wait(60) == code, shown
         return shown.decode()
 
     return run
@@ -100,6 +109,11 @@ def test_on_a_terminal_the_one_who_enqueues_is_told_that_nobody_works(
     on_terminal: Callable[..., str],
 ) -> None:
     assert "queuectl worker start" in on_terminal("enqueue", "true")
+
+
+def test_but_only_at_the_first_job_that_waits(on_terminal: Callable[..., str]) -> None:
+    on_terminal("enqueue", "true")
+    assert "worker start" not in on_terminal("enqueue", "true")
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["config", "list"]], ids=" ".join)
@@ -236,3 +250,61 @@ class TestCompletion:
             code=None,
         )
         assert expected in result.out.split()
+
+
+class TestAPurgeOfAllDeadJobs:
+    @pytest.fixture(autouse=True)
+    def dead(self, queuectl: Queuectl) -> None:
+        queuectl("enqueue", "--id", "a", "true")
+        queuectl("cancel", "a")
+
+    @pytest.mark.parametrize("answer", ["n\n", "\n"])
+    def test_asks_at_a_terminal(
+        self, spool: Spool, on_terminal: Callable[..., str], answer: str
+    ) -> None:
+        assert "Remove 1 dead job" in on_terminal("dlq", "purge", typed=answer, code=1)
+        assert spool.is_in("dead", "a")
+
+    @pytest.mark.parametrize(("words", "typed"), [(["--yes"], ""), ([], "y\n")], ids=str)
+    def test_removes_them_if_that_is_wanted(
+        self, spool: Spool, on_terminal: Callable[..., str], words: list[str], typed: str
+    ) -> None:
+        assert "1 removed" in on_terminal("dlq", "purge", *words, typed=typed)
+        assert spool.find("a") is None
+
+
+def test_a_list_of_80_columns_keeps_ids_and_commands(
+    queuectl: Queuectl, on_terminal: Callable[..., str]
+) -> None:
+    lines = [{"id": f"backup-of-host-{n:04}", "command": f"rsync -a /srv/{n}/"} for n in range(3)]
+    queuectl("enqueue", "-", input=json.dumps(lines))
+    queuectl("cancel", "backup-of-host-0002")
+    shown = on_terminal("list", NO_COLOR="1")
+    for line in lines:
+        assert line["id"] in shown
+        assert line["command"] in shown
+    assert "cancelled" in shown  # the last error of one: not an empty column
+    header = shown.splitlines()[0].split()
+    assert not {"PRI", "TOOK", "NEXT"} & {*header}
+
+
+class TestAPager:
+    @pytest.fixture(autouse=True)
+    def jobs(self, queuectl: Queuectl) -> None:
+        queuectl("enqueue", "-", input='{"command":"true"}\n' * 8)
+
+    @pytest.mark.parametrize(("lines", "paged"), [(6, True), (24, False)])
+    def test_shows_a_list_that_does_not_fit(
+        self, on_terminal: Callable[..., str], tmp_path: Path, lines: int, paged: bool
+    ) -> None:
+        seen = tmp_path / "seen"
+        assert on_terminal("list", lines=lines, PAGER=f"tee {seen}").count("true") == 8
+        assert seen.exists() == paged
+
+    @pytest.mark.parametrize("pager", ["cat", "", "no-such-pager"])
+    def test_is_not_needed(self, on_terminal: Callable[..., str], pager: str) -> None:
+        assert on_terminal("list", lines=6, PAGER=pager).count("true") == 8
+
+    def test_gets_nothing_from_a_pipe(self, queuectl: Queuectl, tmp_path: Path) -> None:
+        queuectl("list", PAGER=f"tee {tmp_path / 'seen'}")
+        assert not (tmp_path / "seen").exists()

@@ -45,8 +45,8 @@ VARYING = [
     (re.compile(r"\b(?:\d+(?:\.\d+)?m?s|\d+m\d\ds|\d+h\d\dm|\d+d\d+h)\b"), "DURATION"),
     (re.compile(r"\b(WORKER +)\d+\b"), r"\1PID"),
     (re.compile(r"\b(DURATION +)\d+$", re.M), r"\1PID"),
-    (re.compile(r'"(host|boot_id)": ".*?"'), r'"\1": HOST'),
-    (re.compile(r'"(pid|slot)": \d+'), r'"\1": NUMBER'),
+    (re.compile(r'"(host|boot_id|pid_namespace)": ".*?"'), r'"\1": HOST'),
+    (re.compile(r'"(pid|slot|inode)": \d+'), r'"\1": NUMBER'),
     (ID, "ID"),
     (re.compile(r"; \d+ scheduled for later$", re.M), ""),  # it counts jobs that moved meanwhile
     (re.compile(r"\bqueuectl \d+\.\d+\.\d+\b"), "queuectl VERSION"),

@@ -49,7 +49,7 @@ def test_as_a_module_it_starts_the_module(queuectl: Queuectl) -> None:
     done = subprocess.run(
         words, capture_output=True, text=True, env=queuectl.environment, check=True, timeout=60
     )
-    assert f"\nExecStart={sys.executable} -m queuectl worker start " in done.stdout
+    assert f"\nExecStart={sys.executable} -P -m queuectl worker start " in done.stdout
 
 
 @KINDS

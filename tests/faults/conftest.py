@@ -1,10 +1,16 @@
-"""Figures of the proofs: what was tried and what was found."""
+"""Figures of the proofs: what was tried and what was found; and what the sweeps share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import errno
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from queuectl.disk import durable
 
 
 @pytest.fixture
@@ -15,3 +21,21 @@ def figures(record_property: Callable[[str, object], None]) -> Callable[..., Non
         record_property("figures", (heading, numbers))
 
     return note
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory that costs nothing to fill and empty."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="queuectl-faults-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def no_exclusive_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without RENAME_NOREPLACE: its answer is EINVAL, as on NFS."""
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr(durable, "_renameat2", refuse)

@@ -1,15 +1,16 @@
-"""A worker in a pid namespace of its own, as in a container: the pids are small."""
+"""Workers in pid namespaces of their own, as in containers: the pids are small."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from helpers.waiting import eventually
 
 from queuectl import Queue
 
+SEED = int(os.environ.get("QUEUECTL_STORM_SEED") or random.SystemRandom().randrange(1 << 32))
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 CONTAINER = (*UNSHARE, "sh", "-c", f'{FORGET_DISKS}; exec "$@"', "-")
 """A prefix for a command that becomes PID 1 of a container."""
@@ -44,24 +46,31 @@ exec "$QUEUECTL" worker start --drain 2> "$OUT/second"
 """
 
 
-def _in_container(queue: Queue, out: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def _in_namespaces(
+    unshare: Sequence[str],
+    out: Path,
+    *command: str,
+    told: Mapping[str, str],
+    seconds: float = 40,
+) -> subprocess.CompletedProcess[str]:
     """Run a command in new namespaces; no disk is unmounted before they have forgotten it."""
-    told = {"QUEUECTL": str(PROGRAM), "QUEUECTL_SPOOL": queue.path, "OUT": str(out)}
     script = f'{FORGET_DISKS}; touch "$OUT/alone"; exec "$@"'
+    environment = {**os.environ, **told, "OUT": str(out)}
     with a_namespace_is_made():
         process = subprocess.Popen(
-            [*UNSHARE, "sh", "-c", script, "-", *command],
-            env={**os.environ, **told}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*unshare, "sh", "-c", script, "-", *command],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         eventually(lambda: (out / "alone").exists() or process.poll() is not None)
-    said, complained = process.communicate(timeout=40)
+    said, complained = process.communicate(timeout=seconds)
     return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 
 def test_a_small_pid_is_known_to_people_and_to_recovery(queue: Queue, tmp_path: Path) -> None:
     job = f"test $QUEUECTL_ATTEMPT != 1 || {{ echo $$ > {tmp_path}/ready; exec sleep 1000; }}"
     queue.enqueue(job, id="x", max_retries=1)
-    ended = _in_container(queue, tmp_path, "sh", "-c", KILLED_WORKER)
+    told = {"QUEUECTL": str(PROGRAM), "QUEUECTL_SPOOL": queue.path}
+    ended = _in_namespaces(UNSHARE, tmp_path, "sh", "-c", KILLED_WORKER, told=told)
     assert ended.returncode == 0, ended.stderr
     pid = int((tmp_path / "ready").read_text())
     assert pid < 1000
@@ -140,3 +149,21 @@ def test_the_first_process_ends_as_the_worker_does(
         first = _first_process(container)
         os.kill(eventually(lambda: _children(first)).pop(), signal.SIGKILL)
         assert container.left() == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock(1) is not installed")
+def test_in_a_storm_over_two_containers_with_one_host_name_nothing_is_violated(
+    tmp_path: Path, figures: Callable[..., None]
+) -> None:
+    print(f"storm seed {SEED}: again with QUEUECTL_STORM_SEED={SEED}")
+    given = (str(tmp_path), str(SEED), "200", "6")
+    ended = _in_namespaces(
+        ("unshare", "--mount"), tmp_path,
+        *(sys.executable, "-m", "faults.harness.container_storm", *given),
+        told={"PYTHONPATH": str(Path(__file__).parents[1])}, seconds=110,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    figures("storm over two containers", **report["figures"])
+    assert report["violations"] == [], f"seed {SEED}"
+    assert report["figures"]["lost entries"] > 0, "no container was killed while a job of its ran"

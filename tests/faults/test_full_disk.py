@@ -347,7 +347,7 @@ def test_short_writes_are_no_error(faulty: tuple[Bench, FaultyDisk]) -> None:
     bench, disk = faulty
     bench.let_go()
     disk.fail({"short": 3, "path": ""})
-    bench.enqueue("a", payload="x" * 2000)
+    bench.enqueue("a", extra={"payload": "x" * 2000})
     bench.queue.set_setting("max_retries", "7")
     batch = bench.queue.enqueue_many([{"command": "true", "n": n} for n in range(3)])
     with bench.start(2, "--drain") as process:

@@ -103,14 +103,14 @@ def _unusable(settings: settings.Settings) -> list[str]:
     return [
         f"{name} is {value!r}"
         for name, value in values.items()
-        if value is not None and not _is_usable(value)
+        if value is not None and not _is_usable(name, value)
     ]
 
 
-def _is_usable(value: float | str) -> bool:
+def _is_usable(name: str, value: float | str) -> bool:
     if isinstance(value, str):
         return value.strip() != "" and "\0" not in value
-    return 0 <= value <= 1e9
+    return 0 <= value <= (2**50 if name == "output_max" else 1e9)
 
 
 def _edited(queue: Queue, path: Path, key: str, text: str) -> list[str]:

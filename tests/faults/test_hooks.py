@@ -60,7 +60,7 @@ def test_a_worker_that_is_killed_leaves_no_event_untold(
         queue = fresh()
         inject = f"inject={name}:signal=SIGKILL:when={nth}"
         options = ["-f", "-o", str(memory / "log"), "-e", f"trace={name}", "-e", inject]
-        end = strace._run(lambda: _drain(queue.path), options)  # noqa: B023 - called at once
+        end = strace.run(lambda: _drain(queue.path), options)  # noqa: B023 - called at once
         _drain(queue.path)  # the next worker
         wrong += [f"{name} {nth}: {line}" for line in _untold(queue, memory / "told")]
         if not end.killed:

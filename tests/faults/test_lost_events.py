@@ -77,6 +77,7 @@ def test_what_an_overflown_queue_of_events_does_not_tell_is_found_by_the_next_sc
     bench: Bench, figures: Callable[..., None]
 ) -> None:
     names = [f"job-{number}" for number in range(60)]
+    known = bench.drop("known", run_at=FAR.isoformat())
     with contextlib.ExitStack() as stack:
         with _queue_length(4):
             process = stack.enter_context(bench.start())
@@ -85,11 +86,14 @@ def test_what_an_overflown_queue_of_events_does_not_tell_is_found_by_the_next_sc
         for name in names:
             bench.drop(name)
         bench.queue.cancel("cancelled")
+        known.write_text(
+            '{"command": "true"}'
+        )  # a rescan looks only at files that it does not know
         process.send(signal.SIGCONT)
-        bench.is_done(*names)
+        bench.is_done(*names, "known")
         eventually(lambda: bench.queue.get("cancelled").state == "dead", "the cancel is heeded")
 
-    figures("lost events", jobs=len(names))
+    figures("lost events", jobs=len(names) + 1)
 
 
 @needs_namespace

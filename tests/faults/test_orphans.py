@@ -142,7 +142,7 @@ def test_what_outlives_its_killed_worker_is_ended_before_the_next_run(
     assert _seen(bench) == NOTHING_SEEN
 
 
-@pytest.mark.parametrize("traits", [("closed",), ("bare",), ("deaf",), ("closed", "bare")])
+@pytest.mark.parametrize("traits", [("closed",), ("bare",), ("deaf",)])
 def test_a_command_that_outlives_its_worker_by_itself_is_ended_before_the_next_run(
     bench: Bench, traits: tuple[str, ...]
 ) -> None:
@@ -154,6 +154,35 @@ def test_a_command_that_outlives_its_worker_by_itself_is_ended_before_the_next_r
         assert second.left(60) == 0
 
     assert bench.alive_at_second_run("a") == ""
+
+
+def test_a_worker_that_is_told_to_stop_leaves_the_rest_of_a_recovery_to_others(
+    bench: Bench,
+) -> None:
+    names, asked = ("a", "b", "c"), bench.directory / "asked"
+    for name in names:
+        ready = bench.directory / f"ready-{bench.marked(name)}"
+        bench.queue.enqueue(
+            f"test $QUEUECTL_ATTEMPT = 1 || exit 0; trap 'echo >> {asked}' TERM; "
+            f"echo $$ > {ready}.new; mv {ready}.new {ready}; while true; do sleep 0.02; done",
+            id=name,
+        )
+    with bench.start() as first:
+        pids = [bench.pid(name) for name in names]
+        first.kill()
+    bench.queue.set_setting("kill_grace", "1000")
+    with bench.start() as second:
+        eventually(asked.exists, "one is asked to end")
+        second.send(signal.SIGTERM)
+        assert second.left() == 0
+    assert all(map(lives, pids))
+    assert {bench.queue.get(name).state for name in names} == {"processing"}
+    bench.queue.set_setting("kill_grace", "0.3")
+    with bench.start("--drain") as third:
+        assert third.left(60) == 0
+
+    assert not any(map(lives, pids))
+    assert {bench.queue.get(name).state for name in names} == {"completed"}
 
 
 def test_a_cancel_ends_the_whole_tree(bench: Bench) -> None:

@@ -6,6 +6,7 @@ would obey, and the modes of all that a worker leaves.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
@@ -14,6 +15,8 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tempfile
 import termios
 import warnings
@@ -30,6 +33,10 @@ from helpers.unprivileged import NOBODY
 
 import queuectl
 from queuectl import Queue
+from queuectl.disk import durable
+from queuectl.disk.locks import try_lock
+from queuectl.disk.modes import change_mode
+from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
 from queuectl.worker.worker import Worker
 
@@ -286,6 +293,179 @@ def test_a_spool_may_itself_be_reached_by_a_link(shop: Queue, base: Path) -> Non
     said = [_run(Queue(base / "link"), *words) for words in WORK[:5]]
 
     assert [each.code for each in said] == [0] * 5
+
+
+# -- what is swapped between a look and a change -------------------------------------------
+
+
+def _swap(path: Path, put: Callable[[], object]) -> None:
+    """Move what has a name away, and put something else there."""
+    path.rename(path.with_name("moved away"))
+    put()
+
+
+@pytest.mark.parametrize("what", ["a link", "another file", "a link for its directory"])
+@pytest.mark.parametrize("place", ["logs/a.1.log", "processing/w/a.1.json", "failed/a.json"])
+def test_a_repair_of_a_mode_reaches_no_other_file(
+    shop: Queue, base: Path, monkeypatch: pytest.MonkeyPatch, what: str, place: str
+) -> None:
+    path, victim = Path(shop.path) / place, base / "outside" / Path(place).name
+    victim.touch()
+    victim.chmod(0o644)
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    path.write_text('{"command": "true"}')
+    path.chmod(0o4777)
+    repair, swapped = integrity._repaired, []
+
+    def swap_first(finding: integrity.Finding, fix: Callable[[], object]) -> integrity.Finding:
+        if finding.path == str(path) and finding.damage == "mode":
+            swapped.append(path)
+            if what == "a link":
+                _swap(path, lambda: path.symlink_to(victim))
+            elif what == "another file":
+                _swap(path, lambda: path.hardlink_to(victim))
+            else:
+                _swap(path.parent, lambda: path.parent.symlink_to(victim.parent))
+        return repair(finding, fix)
+
+    monkeypatch.setattr(integrity, "_repaired", swap_first)
+    monkeypatch.setattr(integrity, "_dead_holders", lambda _: iter(()))  # nobody has this claim
+    found = integrity.check(shop.spool, repair=True)
+
+    assert len(swapped) == 1
+    assert victim.stat().st_mode & 0o7777 == 0o644
+    assert [each.failure is None for each in found if each.path == str(path)
+            and each.damage == "mode"] == [False]  # fmt: skip
+
+
+def test_a_repair_of_a_mode_changes_a_file_only_as_it_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(0o4777)
+    seen = path.lstat()
+    path.chmod(0o600)
+
+    with pytest.raises(FileNotFoundError, match="changed since"):
+        change_mode(str(tmp_path), str(path), seen, 0o4700)
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_new_directory_that_was_swapped_for_a_link_changes_nothing_behind_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, new, mkdir = base / "outside" / "empty", base / "new", os.mkdir
+    victim.chmod(0o700)
+
+    def mkdir_and_swap(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        _swap(Path(path), lambda: Path(path).symlink_to(victim))
+
+    monkeypatch.setattr(os, "mkdir", mkdir_and_swap)
+    with pytest.raises(OSError, match=r"symbolic link|Not a directory"):
+        durable.Disk().make_dir(str(new), 0o777)
+
+    assert victim.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_leftover_directory_that_is_swapped_for_a_link_empties_nothing_behind_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, leftover, is_link = base / "outside", base / "leftover", os.path.islink
+    before = fuzz.snapshot(victim)
+    leftover.mkdir()
+
+    def look_and_swap(path: str) -> bool:
+        found = is_link(path)
+        if Path(path) == leftover and not found:
+            _swap(leftover, lambda: leftover.symlink_to(victim))
+        return found
+
+    monkeypatch.setattr(os.path, "islink", look_and_swap)
+    durable.discard_tree(str(leftover))
+
+    assert is_link(leftover)
+    assert fuzz.differences(before, fuzz.snapshot(victim)) == []
+
+
+def test_a_file_with_another_name_too_keeps_its_mode(base: Path) -> None:
+    victim, lock = base / "outside" / "keep", base / ".lock"
+    victim.chmod(0o600)
+    lock.hardlink_to(victim)
+
+    os.close(durable.create(str(lock), os.O_RDWR, 0o666))
+
+    assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_is_not_held_under_a_name_that_has_become_a_link(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, flock = base / "w.lock", fcntl.flock
+    lock.touch()
+
+    def flock_and_swap(fd: int, how: int) -> None:
+        flock(fd, how)
+        _swap(lock, lambda: lock.symlink_to("moved away"))
+
+    monkeypatch.setattr(fcntl, "flock", flock_and_swap)
+
+    with pytest.raises(FileNotFoundError):
+        try_lock(str(lock))
+
+
+# -- imports -------------------------------------------------------------------------------
+
+PRESCAN = """
+import os, sys
+from queuectl import Queue
+from queuectl.worker.prescan import prescan
+os.environ["PYTHONPATH"] = os.getcwd()  # now, so that this process itself is not misled
+print(sum(map(len, prescan(Queue(sys.argv[1]).spool.reader))))
+"""
+
+
+@pytest.fixture
+def planted(base: Path) -> Path:
+    """A directory with modules that leave a mark if they are imported: all names there are."""
+    directory = base / "planted"
+    directory.mkdir()
+    ours = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names
+    for name in {*ours, "sitecustomize", "usercustomize"} - {"__main__"}:
+        (directory / f"{name}.py").write_text(
+            f"open({str(base / 'imported')!r}, 'a').write('{name} ')"
+        )
+    return directory
+
+
+@pytest.mark.parametrize("found_by", ["installation", "PYTHONPATH"])
+def test_a_prescan_imports_nothing_from_its_directory_or_from_the_users_path(
+    shop: Queue, base: Path, planted: Path, found_by: str
+) -> None:
+    shop.enqueue("true")
+    python = Path(sys.executable)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if found_by == "PYTHONPATH":  # an interpreter that has nothing installed
+        python = Path(os.path.realpath(python))
+        project = Path(queuectl.__file__).parents[1]
+        environment["PYTHONPATH"] = f"{project}:{sysconfig.get_path('purelib')}"
+
+    done = subprocess.run([python, "-P", "-c", PRESCAN, shop.path], cwd=planted, env=environment,
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert not (base / "imported").exists()
+
+
+def test_the_command_imports_nothing_from_its_directory(
+    shop: Queue, base: Path, planted: Path
+) -> None:
+    for words in (["enqueue", "true"], ["worker", "start", "--drain"], ["config", "set",
+            "max_retries", "1"], ["health"], ["worker", "unit"]):  # fmt: skip
+        subprocess.run([PROGRAM, "--spool", shop.path, *words], cwd=planted, timeout=60, check=True,
+                       capture_output=True)  # fmt: skip
+
+    assert shop.status().jobs["completed"] == 1
+    assert not (base / "imported").exists()
 
 
 # -- terminals -----------------------------------------------------------------------------

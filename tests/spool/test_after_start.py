@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,22 +167,33 @@ def test_what_cannot_be_looked_for_is_not_taken_for_gone(
     monkeypatch: pytest.MonkeyPatch, number: int, call: str
 ) -> None:
     command = _start("exec sleep 1000")
-    marks = survivors.Marks("no cookie", None, group=command.pid)
-    pauses = []
+    marks = survivors.Marks("no cookie", command.group, None)
+    looks = []
 
-    def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
+    def gives_up(overdue: float) -> bool:
+        looks.append(overdue)
+        if len(looks) == 3:
             monkeypatch.undo()  # there is room again
-        time.sleep(seconds)
+        return False
 
-    where = (os, "listdir") if call == "listdir" else (survivors, "open")
-    monkeypatch.setattr(*where, _failing(number), raising=False)
+    monkeypatch.setattr(os, call, _failing(number))
     try:
-        assert survivors.end(marks, 0.5, pause=pause)
-        assert len(pauses) >= 3
+        assert survivors.end(marks, 0.5, gives_up=gives_up)
+        assert len(looks) >= 3
         assert command.has_ended()
     finally:
         if not command.has_ended():
             os.kill(command.pid, signal.SIGKILL)
         command.reap()
+
+
+def test_a_worker_knows_how_commands_end_though_it_ignored_the_end_of_its_children(
+    queue: Queue, drain: Callable[..., Any]
+) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    queue.enqueue("exit 3", id="a", max_retries=0)
+    try:
+        drain(queue)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert [entry.exit_code for entry in queue.get("a").job.history] == [3]

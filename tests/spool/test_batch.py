@@ -12,6 +12,8 @@ import pytest
 
 from queuectl import Queue, clock
 from queuectl.disk import durable
+from queuectl.disk.durable import Disk
+from queuectl.disk.filesystem import FileSystem
 from queuectl.errors import IdTaken, InvalidJob
 
 JOBS = [{"command": "true", "id": f"job{number}"} for number in range(5)]
@@ -114,3 +116,26 @@ def test_of_two_batches_with_one_common_id_one_succeeds_whole(
 def _batch(path: str, name: str) -> list[str]:
     ids = [f"{name}1", f"{name}2", "common", f"{name}3"]
     return Queue(path).enqueue_many({"command": "true", "id": job_id} for job_id in ids)
+
+
+@pytest.mark.parametrize("as_one", [True, False], ids=["one syncfs", "file by file"])
+def test_a_batch_reaches_the_disk_before_it_is_acknowledged(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, as_one: bool
+) -> None:
+    steps: list[str] = []
+    rename = durable._rename_exclusive
+
+    def renamed(source: str, target: str) -> None:
+        rename(source, target)
+        steps.append("rename")
+
+    def synced(_: Disk, path: str, flags: int) -> None:
+        steps.append("sync a directory" if flags & os.O_DIRECTORY else "sync a file")
+
+    monkeypatch.setattr(durable, "_rename_exclusive", renamed)
+    monkeypatch.setattr(durable, "_sync_file_system", lambda _: steps.append("sync all files"))
+    monkeypatch.setattr(Disk, "_sync_path", synced)
+    queue.spool.disk.on = FileSystem(syncs_as_one=as_one)
+    queue.enqueue_many([{"command": "true"}, {"command": "true"}])
+    first = ["sync all files"] if as_one else ["sync a file"] * 2
+    assert steps == [*first, "rename", "rename", "sync a directory"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -13,7 +14,8 @@ import pytest
 
 from queuectl import Queue
 from queuectl.disk.durable import Disk
-from queuectl.errors import InvalidJob, NotDurable
+from queuectl.disk.locks import make_locked
+from queuectl.errors import IdsBusy, InvalidJob, NotDurable, StillRuns
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
 from queuectl.spool.spool import Spool
@@ -141,10 +143,12 @@ def _claim_all(path: str) -> list[str]:
     spool = Queue(path).spool
     holder = Holder(spool)
     claims = []
-    for name in [*spool.reader.names("pending")]:
-        sight = spool.reader.look("pending", name)
-        if isinstance(sight, Ready):
-            claims.append(spool.claims.take(holder.name, "pending", name, sight))
+    while names := [*spool.reader.names("pending")]:
+        for name in names:
+            sight = spool.reader.look("pending", name)
+            if isinstance(sight, Ready):
+                with contextlib.suppress(IdsBusy):
+                    claims.append(spool.claims.take(holder.name, "pending", name, sight))
     return [claim.id for claim in claims if claim is not None]
 
 
@@ -222,3 +226,31 @@ def test_a_claim_that_is_released_goes_back_to_where_it_was(
     assert claim
     spool.claims.release(claim)
     assert stands() == [f"{state}/a.json"]
+
+
+def test_a_claim_yields_its_id_to_one_that_another_holder_has(
+    spool: Spool, drop: Callable[..., Path], take: Take, holder: Holder
+) -> None:
+    for name in ("one.json", "two.json"):
+        drop(name, '{"command": "true", "id": "a"}')
+    with Holder(spool) as other:
+        seen = spool.reader.look("pending", "one.json")
+        assert isinstance(seen, Ready)
+        first = spool.claims.take(other.name, "pending", "one.json", seen)
+        assert first
+        assert (first.id, take("two.json").id) == ("a", "a.2")
+        assert _names(holder) == ["a.2.1.json"]
+        spool.claims.release(first)
+
+
+def test_a_job_that_still_runs_is_not_claimed(
+    root: Path, drop: Callable[..., Path], take: Take, stands: Callable[[], list[str]]
+) -> None:
+    (root / "processing" / "other").mkdir()
+    lock = make_locked(f"{root}/processing/other/a.1.run", f"{root}/tmp/run", 0o600)
+    drop("a.json")
+    with pytest.raises(StillRuns):
+        take("a.json")
+    assert stands() == ["pending/a.json"]
+    os.close(lock)
+    assert take("a.json")

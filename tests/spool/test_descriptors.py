@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 from helpers.processes import worker
 
 from queuectl import Queue
+from queuectl.errors import QueuectlError
+from queuectl.worker.descriptors import make_room
 
 
 def _limited(soft: int, hard: int) -> tuple[str, ...]:
@@ -43,3 +46,10 @@ def test_a_worker_with_too_low_a_limit_refuses_to_start_with_the_numbers(
         )
     assert queue.get("a").state == "pending"
     assert queue.workers() == []
+
+
+def test_too_low_a_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    make_room(3)
+    with pytest.raises(QueuectlError, match="this process may have 64"):
+        make_room(4)

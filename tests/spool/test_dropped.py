@@ -12,6 +12,9 @@ import pytest
 
 from queuectl import Queue
 from queuectl.record.job import STATES
+from queuectl.spool.places import Unfit
+from queuectl.spool.reject import reject
+from queuectl.spool.spool import Spool
 
 HALF = b'{"command": "true", "pri'
 NO_JOBS: list[Any] = [
@@ -253,3 +256,15 @@ def test_an_id_that_is_dropped_twice_runs_twice_at_once_in_one_worker(
         worker.stop()
 
     assert work(queue, drop_both, slots=2).tally.ok == 2
+
+
+def test_a_file_that_took_the_place_of_a_bad_one_is_not_rejected(
+    spool: Spool, drop: Callable[..., Path], stands: Callable[[], list[str]]
+) -> None:
+    drop("a.json", HALF)
+    bad = spool.reader.look("pending", "a.json")
+    assert isinstance(bad, Unfit)
+    drop("a.json")
+    assert reject(spool, spool.layout.entry("pending", "a.json"), bad.reason, seen=bad) is None
+    assert stands() == ["pending/a.json"]
+    assert not [*Path(spool.layout.states["dead"]).iterdir()]

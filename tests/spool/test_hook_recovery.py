@@ -12,8 +12,11 @@ import pytest
 from helpers.hooks import TELL
 
 from queuectl import Queue
+from queuectl.disk.durable import Disk
+from queuectl.record.hook_event import Marker
 from queuectl.record.job import Attempt
 from queuectl.spool import hook_markers, hook_recovery, integrity
+from queuectl.spool.claims import Claims
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready
 from queuectl.spool.recovery import recover
@@ -269,3 +272,70 @@ def test_a_claim_that_was_moved_away_has_no_hook(
     work(queue, take)
     assert told() == []
     assert markers() == []
+
+
+def test_the_removal_of_a_false_marker_is_on_disk_before_its_job_moves(
+    queue: Queue,
+    spool: Spool,
+    bury: Callable[[Holder], None],
+    markers: Any,
+    told: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue.enqueue("true", id="a")
+    holder = Holder(spool)
+    claim = _claim(spool, holder, "a")
+    record = claim.job.with_attempt(Attempt(attempt=1, outcome="ok"), attempts=1)
+    assert hook_markers.put_for(spool, claim, record, "completed", spool.settings.current())
+    bury(holder)
+    steps: list[Any] = []
+    commit, settle = Disk.commit, Claims.settle
+
+    def noted_commit(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        if spool.layout.hooks(holder.name) in paths:
+            steps.append(("on disk", len(markers())))
+
+    def noted_settle(*args: Any) -> Any:
+        steps.append("settle")
+        return settle(*args)
+
+    monkeypatch.setattr(Disk, "commit", noted_commit)
+    monkeypatch.setattr(Claims, "settle", noted_settle)
+    recover(spool, grace=0, draw=0)
+    assert steps == [("on disk", 0), "settle"]
+
+
+def test_markers_that_cannot_be_taken_over_stay_with_the_dead(
+    queue: Queue,
+    root: Path,
+    spool: Spool,
+    bury: Callable[[Holder], None],
+    told: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = Holder(spool)
+    name = hook_markers.put(spool, holder.name, Marker(event="done", id="a", attempt=1))
+    bury(holder)
+
+    class Heir:
+        worker = "w-1-0000"
+        names: list[str]
+
+        def inherit(self, names: list[str]) -> None:
+            self.names = names
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "full")
+
+    heir = Heir()
+    (root / "processing" / heir.worker).mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(spool.disk, "publish_many", refuse)
+        with pytest.raises(OSError, match="full"):
+            hook_recovery.take_over(spool, holder.name, heir)
+    assert hook_markers.names(spool, holder.name) == [name]
+    hook_recovery.take_over(spool, holder.name, heir)
+    assert hook_markers.names(spool, holder.name) == []
+    assert hook_markers.names(spool, heir.worker) == heir.names
+    assert len(heir.names) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import pytest
 from helpers.hooks import TELL
 
 from queuectl import Queue
-from queuectl.process import survivors
+from queuectl.disk.durable import Disk
+from queuectl.process import spawn, survivors
+from queuectl.spool.claims import Claims
 from queuectl.worker.worker import Worker
 
 
@@ -155,6 +158,26 @@ def test_a_hook_that_fails_is_logged_in_one_line_and_not_run_again(
     assert "\n" not in line
     assert len(line) < 500
     assert markers() == []
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EBUSY, errno.EINVAL, errno.EIO])
+def test_a_hook_that_cannot_be_started_now_is_started_later(
+    queue: Queue, drain: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    start = spawn.start
+    refused: list[list[str]] = []
+
+    def refuse_once(words: list[str], *args: Any, **options: Any) -> Any:
+        if not options.get("inherited") and not refused:
+            refused.append(words)
+            raise OSError(code, os.strerror(code))
+        return start(words, *args, **options)
+
+    monkeypatch.setattr(spawn, "start", refuse_once)
+    queue.enqueue("true", id="a")
+    drain(queue)
+    assert len(refused) == 1
+    assert told() == ["done a", "idle"]
 
 
 def test_a_hook_that_hangs_is_ended_with_all_of_its_processes(
@@ -307,4 +330,27 @@ def test_a_worker_that_stops_runs_the_idle_hook_if_the_queue_is_idle(
         (tmp_path / "go").write_text("go")
 
     work(queue, stop)
+    assert told() == ["done a", "idle"]
+
+
+def test_a_marker_is_on_disk_before_its_event(
+    queue: Queue, drain: Callable[..., Any], told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Any] = []
+    commit, settle = Disk.commit, Claims.settle
+
+    def noted_commit(disk: Disk, *paths: str) -> None:
+        commit(disk, *paths)
+        if paths[-1].endswith("/hooks"):
+            steps.append(f"{len(os.listdir(paths[-1]))} on disk")
+
+    def noted_settle(*args: Any) -> Any:
+        steps.append("settle")
+        return settle(*args)
+
+    queue.enqueue("true", id="a")
+    monkeypatch.setattr(Disk, "commit", noted_commit)
+    monkeypatch.setattr(Claims, "settle", noted_settle)
+    drain(queue)
+    assert steps[:2] == ["1 on disk", "settle"]
     assert told() == ["done a", "idle"]

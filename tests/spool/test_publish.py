@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from queuectl import Queue
-from queuectl.disk import durable
-from queuectl.errors import IdTaken, NotDurable
+from queuectl.disk import durable, locks
+from queuectl.disk.locks import is_locked
+from queuectl.errors import IdTaken, NotDurable, QueuectlError
 from queuectl.spool import publish
 from queuectl.spool.layout import DIRECTORIES
 from queuectl.spool.spool import Spool
@@ -106,6 +112,30 @@ def test_one_of_eight_succeeds_while_a_worker_takes_the_jobs_away(
     assert queue.spool.reader.counts()["completed"] == 10
 
 
+@pytest.mark.parametrize("how", ["alone", "in a batch"])
+def test_a_chosen_id_is_looked_for_and_published_under_one_lock(
+    queue: Queue, spool: Spool, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    steps: list[str] = []
+
+    def watched(step: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def then(*args: Any) -> Any:
+            steps.append(f"{step}, {'locked' if is_locked(spool.layout.id_lock) else 'free'}")
+            return call(*args)
+
+        return then
+
+    monkeypatch.setattr(publish, "_refuse_taken", watched("look", publish._refuse_taken))
+    for name in ("publish", "publish_many"):
+        monkeypatch.setattr(spool.disk, name, watched("publish", getattr(spool.disk, name)))
+    if how == "alone":
+        queue.enqueue("true", id="a")
+    else:
+        queue.enqueue_many([{"command": "true", "id": "a"}, {"command": "true"}])
+    assert steps == ["look, locked", "publish, locked"]
+    assert not is_locked(spool.layout.id_lock)
+
+
 def test_publishing_never_overwrites_a_file_that_is_dropped_meanwhile(
     queue: Queue,
     spool: Spool,
@@ -128,7 +158,7 @@ def test_short_writes_are_no_error(
 ) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-    queue.enqueue("true", id="a", note="x" * 500)
+    queue.enqueue("true", id="a", extra={"note": "x" * 500})
     assert json.loads((root / "pending" / "a.json").read_bytes())["note"] == "x" * 500
 
 
@@ -196,3 +226,83 @@ def test_without_fsync_nothing_is_synced(queue: Queue, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", refuse)
     careless.enqueue("true")
+
+
+# -- a lock that is not released -----------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped_holder() -> Iterator[Callable[[str], int]]:
+    """Let a process lock a file and stop; return its id."""
+    code = "import fcntl, os, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, 2); "
+    code += "os.kill(os.getpid(), 19)"
+    with contextlib.ExitStack() as ending:
+
+        def make(path: str) -> int:
+            process = ending.enter_context(subprocess.Popen([sys.executable, "-c", code, path]))
+            ending.callback(process.kill)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            return process.pid
+
+        yield make
+
+
+CHANGES: dict[str, Callable[[Queue], object]] = {
+    "pending/.lock": lambda queue: queue.enqueue("true", id="a"),
+    "./pending/.lock": lambda queue: queue.enqueue_many([{"command": "true", "id": "a"}]),
+    "queue.toml.lock": lambda queue: queue.set_setting("max_retries", "7"),
+}
+
+
+@pytest.mark.parametrize("lock", CHANGES)
+def test_a_process_that_is_stopped_with_a_lock_is_not_waited_for_without_limit(
+    queue: Queue,
+    root: Path,
+    stopped_holder: Callable[[str], int],
+    bytes_of: Callable[[], dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    lock: str,
+) -> None:
+    monkeypatch.setattr(locks, "LONGEST_WAIT", 0.05)
+    before = bytes_of()
+    pid = stopped_holder(f"{root}/{lock}")
+
+    with pytest.raises(QueuectlError, match=f"by process {pid}, which is stopped") as caught:
+        CHANGES[lock](queue)
+
+    assert f"{root}/{Path(lock)} has been locked for 0.05 s" in str(caught.value)
+    assert caught.value.exit_code == 1
+    assert bytes_of() == before
+    assert not [*(root / "tmp").iterdir()]
+
+
+def test_a_lock_that_is_released_meanwhile_is_taken(
+    queue: Queue, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = os.open(root / "pending" / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            os.close(held)
+
+    monkeypatch.setattr(time, "sleep", pause)
+    queue.enqueue("true", id="a")
+
+    assert len(pauses) == 8
+    assert (pauses[0], pauses[-1]) == (0.001, 0.05)
+
+
+def test_a_holder_that_the_kernel_does_not_list_is_not_guessed(
+    queue: Queue, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = os.open(root / "pending" / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    monkeypatch.setattr(locks, "LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(os, "major", lambda _: 0xABCDEF)  # as on btrfs
+
+    with pytest.raises(QueuectlError, match="a process that cannot be seen from here"):
+        queue.enqueue("true", id="a")
+    os.close(held)

@@ -57,14 +57,15 @@ def test_a_delay_counts_from_now(queue: Queue) -> None:
     assert before + 60 <= run_at + 1e-6 <= clock.now() + 60 + 1e-6
 
 
-def test_other_keywords_are_kept(queue: Queue) -> None:
-    found = queue.get(queue.enqueue("true", note={"a": [1.5, None]})).to_dict()
+def test_keys_of_ones_own_are_kept(queue: Queue) -> None:
+    found = queue.get(queue.enqueue("true", extra={"note": {"a": [1.5, None]}})).to_dict()
     assert found["note"] == {"a": [1.5, None]}
 
 
 def test_what_only_queuectl_writes_is_not_taken_from_outside(queue: Queue) -> None:
-    extra: dict[str, Any] = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
-    job = queue.get(queue.enqueue("true", **extra)).job
+    theirs = {"attempts": 7, "history": [{"attempt": 1, "outcome": "ok"}]}
+    (job_id,) = queue.enqueue_many([{"command": "true", **theirs}])
+    job = queue.get(job_id).job
     assert (job.attempts, job.history) == (0, [])
 
 
@@ -80,7 +81,7 @@ def test_what_only_queuectl_writes_is_not_taken_from_outside(queue: Queue) -> No
         {"env": {"A": 1}},
         {"run_at": "soon"},
         {"delay": 1, "run_at": "2030-01-01T00:00:00Z"},
-        {"note": {1j}},
+        {"extra": {"note": {1j}}},
     ],
     ids=str,
 )
@@ -138,9 +139,8 @@ def test_what_goes_on_is_listed_before_what_is_over(
             os.utime(path, (number + 10 * (name == "new"),) * 2)
     listed = [found.id for found in queue.list()]
     assert listed == [
-        f"{state}-{age}"
-        for state in ("pending", "failed", "dead", "done")
-        for age in ("new", "old")
+        *(f"{state}-{age}" for state in ("pending", "failed") for age in ("old", "new")),
+        *(f"{state}-{age}" for state in ("dead", "done") for age in ("new", "old")),
     ]
     assert [found.id for found in queue.list(limit=3)] == listed[:3]
     assert [found.id for found in queue.list("dead", limit=1)] == ["dead-new"]
@@ -156,7 +156,7 @@ def test_the_status_counts_every_state(queue: Queue, drop: Callable[..., Path]) 
 
 
 def test_a_job_is_shown_as_one_json_object(queue: Queue) -> None:
-    queue.enqueue("true", id="a", note=1)
+    queue.enqueue("true", id="a", extra={"note": 1})
     shown = json.loads(json.dumps(queue.get("a").to_dict()))
     assert shown["path"] == f"{queue.path}/pending/a.json"
     assert (shown["id"], shown["state"], shown["note"]) == ("a", "pending", 1)
@@ -221,7 +221,8 @@ def test_a_job_that_is_retried_starts_anew_with_its_history(
     drop("a.json", DEAD.replace("}]", '}], "run_at": "2030-01-01T00:00:00Z"'), state=state)
     assert queue.retry("a") == "a"
     found = queue.get("a")
-    assert (found.state, found.job.attempts, found.job.run_at) == ("pending", 0, None)
+    kept = None if state == "failed" else "2030-01-01T00:00:00Z"  # cancelled before its time
+    assert (found.state, found.job.attempts, found.job.run_at) == ("pending", 0, kept)
     assert len(found.job.history) == 1
 
 
@@ -318,3 +319,50 @@ def test_a_naive_time_is_local(queue: Queue) -> None:
     soon = datetime.now().replace(microsecond=0) + timedelta(hours=1)
     run_at = queue.get(queue.enqueue("true", run_at=soon)).job.run_at
     assert clock.parse_timestamp(run_at) == soon.timestamp()
+
+
+class TestTheOrderOfAList:
+    @pytest.fixture
+    def waiting(self, queue: Queue) -> list[str]:
+        """Jobs in the order in which they will run, submitted in another."""
+        queue.enqueue("echo tomorrow", id="e-late", delay=86400, priority=9)
+        queue.enqueue("echo", id="c-first")
+        queue.enqueue("echo soon", id="d-soon", delay=3600)
+        queue.enqueue("echo", id="b-second")
+        queue.enqueue("echo urgent", id="a-urgent", priority=5)
+        return ["a-urgent", "c-first", "b-second", "d-soon", "e-late"]
+
+    def test_is_that_in_which_waiting_jobs_will_run(self, queue: Queue, waiting: list[str]) -> None:
+        assert [status.id for status in queue.list("pending")] == waiting
+        assert [status.id for status in queue.list(limit=2)] == waiting[:2]
+
+    def test_is_the_one_in_which_they_do_run(
+        self, queue: Queue, waiting: list[str], drain: Callable[..., Any]
+    ) -> None:
+        drain(queue, slots=1)
+        starts = [(s.job.last_attempt.started_at or "", s.id) for s in queue.list("completed")]
+        assert [job_id for _, job_id in sorted(starts)] == waiting[:3]
+
+    @pytest.mark.parametrize(
+        ("options", "ids"),
+        [
+            ({"sort": "id"}, "abcde"),
+            ({"sort": "priority"}, "eacdb"),
+            ({"sort": "created"}, "abdce"),
+            ({"sort": "id", "limit": 2}, "ab"),
+            ({"search": "SOON"}, "d"),
+            ({"search": "-la"}, "e"),
+            ({"search": "echo", "sort": "id", "state": ["dead", "pending"], "limit": 3}, "abc"),
+            ({"search": "nothing"}, ""),
+        ],
+        ids=str,
+    )
+    def test_may_be_chosen_and_searched(
+        self, queue: Queue, waiting: list[str], options: dict[str, Any], ids: str
+    ) -> None:
+        assert "".join(status.id[0] for status in queue.list(**options)) == ids
+
+    def test_must_be_known(self, queue: Queue) -> None:
+        sort: Any = "size"
+        with pytest.raises(InvalidInput, match="choose from changed"):
+            queue.list(sort=sort)

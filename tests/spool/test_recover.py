@@ -5,18 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from queuectl import Queue, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
-from queuectl.record.encoding import encode
-from queuectl.record.running import Run, cookie
+from queuectl.record.job import Attempt
+from queuectl.record.running import Run, content, cookie
 from queuectl.spool.claims import Moved
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Claim, Ready
@@ -51,19 +53,25 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        claim: Claim, *, on: str | None = None, marked: bool = True, locked: bool = True
+        claim: Claim,
+        *,
+        on: str | None = None,
+        namespace: str | None = None,
+        marked: bool = True,
+        locked: bool = True,
     ) -> subprocess.Popen[bytes]:
         info = Run(
             attempt=claim.attempt,
             slot=1,
             host=on or host.hostname(),
             boot_id=host.boot_id(),
+            pid_namespace=host.pid_namespace() if namespace is None else namespace,
             pid=None,
             started_at="2026-11-24T08:00:00Z",
         )
         path = spool.layout.claim(claim.worker, claim.id, claim.attempt, "run")
         fd = os.open(path, os.O_RDWR | os.O_CREAT)
-        os.write(fd, encode(info))
+        os.write(fd, content(info))
         fcntl.flock(fd, fcntl.LOCK_EX)
         mark = {survivors.RUN_VARIABLE: cookie(claim.worker, claim.id, info)} if marked else {}
         command = subprocess.Popen(
@@ -72,6 +80,7 @@ def leftover(spool: Spool) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             pass_fds=(fd,) if locked else (),
             start_new_session=True,
         )
+        os.pwrite(fd, content(replace(info, pid=command.pid)), 0)
         os.close(fd)
         started.append(command)
         return command
@@ -227,10 +236,65 @@ def test_what_the_dead_left_running_is_ended_first(
     assert queue.get("a").job.last_attempt.outcome == "lost"
 
 
-def test_what_runs_on_another_host_is_waited_for(
-    queue: Queue, spool: Spool, orphan: Callable[..., Claim], leftover: Callable[..., Any]
+@pytest.mark.parametrize("looks", range(6))
+def test_recovery_leaves_the_rest_once_it_is_told_to_stop(
+    queue: Queue,
+    spool: Spool,
+    root: Path,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
 ) -> None:
-    command = leftover(orphan(), on="elsewhere")
+    names = ["a", "b", "c"]
+    commands = {leftover(orphan(name)).pid for name in names}
+    asked: list[int] = []
+    monkeypatch.setattr(survivors, "_signal", lambda pids, _: asked.extend(pids))
+    left = iter(range(looks))
+    stopped = recover(spool, grace=1000, draw=0, stopping=lambda: next(left, None) is None)
+    assert stopped == []
+    assert len(set(asked)) == (looks > 1)  # the first look comes before the first claim
+    assert commands >= set(asked)
+    assert {queue.get(name).state for name in names} == {"processing"}
+    monkeypatch.undo()
+    assert sorted(_recover(spool)) == names
+    assert not [*(root / "workers").iterdir()]
+
+
+def test_each_claim_has_a_grace_of_its_own(
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["a", "b", "c"]
+    commands = {leftover(orphan(name)).pid for name in names}
+    sent: list[tuple[int, int]] = []
+    send = survivors._signal
+
+    def ignore_the_first(pids: set[int], number: signal.Signals) -> None:
+        sent.extend((pid, number) for pid in pids)
+        if number == signal.SIGKILL:
+            send(pids, number)
+
+    monkeypatch.setattr(survivors, "_signal", ignore_the_first)
+    assert sorted(_recover(spool)) == names
+    for pid in commands:
+        numbers = [number for each, number in sent if each == pid]
+        assert numbers[:2] == [signal.SIGTERM, signal.SIGKILL]
+
+
+@pytest.mark.parametrize(
+    "place", [{"on": "elsewhere"}, {"namespace": "pid:[1]"}, {"namespace": ""}], ids=str
+)
+def test_what_runs_on_another_host_or_in_another_pid_namespace_is_waited_for(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    place: dict[str, str],
+) -> None:
+    command = leftover(orphan(), **place)
     assert _recover(spool) == []
     assert command.poll() is None
     assert queue.get("a").state == "processing"
@@ -295,5 +359,30 @@ def test_one_job_that_cannot_be_recovered_holds_up_no_other(
     with monkeypatch.context() as patch:
         patch.setattr(spool.claims, "settle", refuse_a)
         assert _recover(spool) == ["b"]
+    assert queue.get("a").state == "processing"
+    assert _recover(spool) == ["a"]
+
+
+def test_an_outcome_that_is_written_is_only_moved_on(
+    queue: Queue, spool: Spool, orphan: Callable[..., Claim]
+) -> None:
+    claim = orphan()
+    entry = Attempt(attempt=1, outcome="ok", worker=claim.worker)
+    Path(claim.path).write_bytes(claim.job.with_attempt(entry, attempts=1).encode())
+    assert _recover(spool) == ["a"]
+    assert (queue.get("a").state, queue.get("a").job.history) == ("completed", [entry])
+
+
+def test_an_attempt_is_not_lost_before_its_processes_have_ended(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leftover(orphan(), locked=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(survivors, "end", lambda *_, **__: False)
+        assert _recover(spool) == []
     assert queue.get("a").state == "processing"
     assert _recover(spool) == ["a"]

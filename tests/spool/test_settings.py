@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
+from queuectl.disk.locks import is_locked
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record import settings
+from queuectl.spool.settings_file import SettingsFile
 
 KEYS = ["max_retries", "backoff_max", "timeout", "kill_grace", "quiet_period", "keep_done"]
 
@@ -130,3 +132,23 @@ def test_every_setting_can_be_set_to_its_default(queue: Queue) -> None:
         if info.default is not None:
             queue.set_setting(info.name, str(info.default).lower())
     assert queue.settings == settings.Settings()
+
+
+def test_a_setting_is_read_and_written_under_one_lock(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    read, write = SettingsFile._look, queue.spool.disk.overwrite
+
+    def watched(step: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def then(*args: Any, **options: Any) -> Any:
+            locked = is_locked(queue.spool.layout.settings_lock)
+            steps.append(f"{step}, {'locked' if locked else 'free'}")
+            return call(*args, **options)
+
+        return then
+
+    monkeypatch.setattr(SettingsFile, "_look", watched("read", read))
+    monkeypatch.setattr(queue.spool.disk, "overwrite", watched("write", write))
+    queue.set_setting("max_retries", "7")
+    assert {*steps[: steps.index("write, locked") + 1]} == {"read, locked", "write, locked"}

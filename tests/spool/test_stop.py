@@ -12,7 +12,13 @@ import pytest
 
 from queuectl import Queue
 from queuectl.errors import NoSuchJob, SpoolUnusable
+from queuectl.spool.claims import Claims
+from queuectl.spool.holder import Holder
+from queuectl.spool.places import Ready
 from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Spool
+from queuectl.spool.watch import Watch
+from queuectl.worker.stopping import StopSignals
 from queuectl.worker.worker import Worker
 
 
@@ -137,3 +143,57 @@ def test_a_drained_worker_waits_for_a_retry_but_not_for_what_is_scheduled(
     queue.enqueue("true", id="b", delay=3600)
     tally = drain(queue)
     assert (tally.failed, tally.dead, tally.scheduled) == (2, 1, 1)
+
+
+def test_the_second_signal_asks_to_stop_now() -> None:
+    watch, wishes = Watch([]), []
+    signals = StopSignals(watch)
+    try:
+        with signals.caught():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                wishes.append(signals.wish)
+                os.kill(os.getpid(), number)
+        wishes.append(signals.wish)
+    finally:
+        watch.close()
+    assert wishes == [None, "stop", "stop now", "stop now"]
+
+
+def test_a_job_that_is_claimed_as_its_worker_stops_is_put_back(
+    queue: Queue, work: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop: list[Callable[[], None]] = []
+    claim = Claims.take
+
+    def too_late(*args: Any) -> Any:
+        taken = claim(*args)
+        stop[0]()
+        return taken
+
+    def enqueue(worker: Worker) -> None:
+        stop.append(worker.stop)
+        queue.enqueue("true", id="a")
+
+    monkeypatch.setattr(Claims, "take", too_late)
+    work(queue, enqueue)
+    assert (queue.get("a").state, queue.get("a").job.history) == ("pending", [])
+
+
+def test_a_drain_waits_for_what_another_worker_runs(
+    queue: Queue, spool: Spool, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    queue.enqueue("true", id="a")
+    with Holder(spool) as other:
+        seen = spool.reader.look("pending", "a.json")
+        assert isinstance(seen, Ready)
+        claim = spool.claims.take(other.name, "pending", "a.json", seen)
+        assert claim is not None
+
+        def look_then_release(worker: Worker) -> None:
+            eventually(worker._housekeeper.been_round.is_set)
+            eventually(worker._knows_of_no_work)
+            assert not worker._is_drained()
+            spool.claims.release(claim)
+
+        tally = work(queue, look_then_release, drain=True).tally
+    assert (tally.ok, queue.get("a").state) == (1, "completed")

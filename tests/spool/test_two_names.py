@@ -6,6 +6,7 @@ the second answer is then an error, though the call was carried out.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.disk import durable
+from queuectl.disk import durable, locks
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
 from queuectl.spool.holder import Holder
@@ -24,6 +25,9 @@ from queuectl.spool.places import Claim, Ready
 from queuectl.spool.spool import Spool
 
 TARGETS = ["completed", "failed", "dead", "pending"]
+
+
+_renameat2 = durable._renameat2
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +70,9 @@ def _take(spool: Spool, holder: Holder) -> Claim | None:
         ("unlink", errno.ENOENT),
         ("unlink", errno.EIO),
         ("link", errno.EEXIST),
+        ("link", errno.ETIMEDOUT),
         ("rename", errno.ENOENT),
+        ("rename", errno.ETIMEDOUT),
     ],
 )
 def test_a_settle_whose_call_was_done_but_answered_an_error_is_done(
@@ -87,6 +93,49 @@ def test_a_settle_whose_call_was_done_but_answered_an_error_is_done(
         moved = spool.claims.settle(claim, record, target)
     assert (hit != [], moved.id) == (True, "a")
     assert stands() == [f"{DIRECTORIES[target]}/a.json"]
+
+
+@pytest.mark.skipif(_renameat2 is None, reason="this system has no renameat2")
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EEXIST, errno.ETIMEDOUT])
+def test_a_settle_whose_exclusive_rename_was_done_but_answered_an_error_is_done(
+    spool: Spool,
+    drop: Callable[..., Path],
+    stands: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    drop("a.json")
+    hit = []
+
+    def rename(*args: Any) -> int:
+        assert _renameat2 is not None
+        hit.append(_renameat2(*args))
+        ctypes.set_errno(code)
+        return -1
+
+    with Holder(spool) as holder:
+        claim = _take(spool, holder)
+        assert claim is not None
+        monkeypatch.setattr(durable, "_renameat2", rename)
+        record = claim.job.with_attempt(Attempt(attempt=1, outcome="ok"), attempts=1)
+        moved = spool.claims.settle(claim, record, "completed")
+    assert (set(hit), moved.id) == ({0}, "a")
+    assert stands() == ["done/a.json"]
+
+
+def test_a_lock_file_whose_rename_was_done_but_answered_an_error_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        real(source, target)
+        raise FileNotFoundError(errno.ENOENT, "answered falsely", source)
+
+    monkeypatch.setattr(os, "rename", rename)
+    lock = locks.make_locked(f"{tmp_path}/lock", f"{tmp_path}/staged", 0o600)
+    assert locks.is_locked(f"{tmp_path}/lock")
+    os.close(lock)
 
 
 def test_a_claim_whose_rename_was_done_but_answered_an_error_is_made(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from queuectl import Queue, clock
 from queuectl.spool.claims import Claims
 from queuectl.worker.tally import Tally
+from queuectl.worker.worker import Worker
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -27,6 +28,20 @@ def said(queue: Queue, drain: Callable[..., Any]) -> Callable[..., str]:
         return Path(queue.log_path(job_id)).read_text()
 
     return run
+
+
+@pytest.fixture
+def stdin_with_data() -> Iterator[None]:
+    """Give this process, and so its worker, an input that a command could read."""
+    reader, writer = os.pipe()
+    os.write(writer, b"secret")
+    os.close(writer)
+    saved = os.dup(0)
+    os.dup2(reader, 0)
+    os.close(reader)
+    yield
+    os.dup2(saved, 0)
+    os.close(saved)
 
 
 def test_urgent_jobs_run_first_and_equal_ones_oldest_first(
@@ -173,7 +188,7 @@ def test_a_directory_that_is_not_there_is_a_failure(
     assert "is not a directory" in str(queue.get("a").job.last_attempt.error)
 
 
-def test_a_command_reads_nothing(said: Any) -> None:
+def test_a_command_reads_nothing(said: Any, stdin_with_data: None) -> None:
     assert said("cat; readlink /proc/self/fd/0 || true").strip() in ("/dev/null", "")
 
 
@@ -184,7 +199,7 @@ def test_both_outputs_of_a_command_are_in_its_log(said: Any) -> None:
 def test_a_command_gets_no_descriptor_of_ours_but_its_run_file(said: Any) -> None:
     listed = said("for fd in /proc/self/fd/*; do readlink $fd || true; done")
     theirs = [line for line in listed.split() if line.startswith("/") and "/proc/" not in line]
-    assert {Path(line).name for line in theirs} <= {"null", "said.1.log", "said.1.run"}
+    assert {Path(line).name for line in theirs} == {"null", "said.1.log", "said.1.run"}
 
 
 def test_a_command_leads_a_session_and_a_group_of_its_own(said: Any) -> None:
@@ -248,3 +263,39 @@ def test_a_job_that_is_put_off_as_it_is_claimed_waits(
     monkeypatch.setattr(Claims, "take", put_off_first)
     tally = drain(queue)
     assert (tally.scheduled, queue.get("a").state, queue.get("a").job.history) == (1, "pending", [])
+
+
+def test_a_broken_pipe_ends_a_command(said: Any) -> None:
+    assert said("sh -c 'kill -PIPE $$'; echo $?") == "141\n"
+
+
+def test_a_cancel_holds_for_one_job_and_not_for_the_next_of_its_slot(
+    queue: Queue, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    def cancel(worker: Worker) -> None:
+        eventually(lambda: queue.get("a").pid)
+        queue.cancel("a")
+        queue.wait(["a", "b"], timeout=20)
+        worker.stop()
+
+    queue.enqueue("sleep 1000", id="a", priority=1)
+    queue.enqueue("true", id="b")
+    work(queue, cancel, slots=1)
+    assert (queue.get("a").state, queue.get("b").state) == ("dead", "completed")
+
+
+def test_a_job_that_is_cancelled_before_its_command_starts_does_not_start(
+    queue: Queue, tmp_path: Path, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claims.take
+
+    def cancelled(*args: Any) -> Any:
+        taken = claim(*args)
+        queue.cancel("a")
+        return taken
+
+    monkeypatch.setattr(Claims, "take", cancelled)
+    queue.enqueue(f"touch {tmp_path}/started", id="a")
+    drain(queue)
+    assert [entry.outcome for entry in queue.get("a").job.history] == ["cancelled"]
+    assert not (tmp_path / "started").exists()

@@ -117,6 +117,7 @@ INVALID: list[tuple[str, Any, str]] = [
     ("history", [{**DONE, "log": 1}], "history[0].log must be a string, not 1"),
     ("history", [{**DONE, "finished_at": "x"}], f"history[0].finished_at {STAMP}, not 'x'"),
 ]
+MARKED = "it begins with a byte order mark (BOM): save it as UTF-8 without one"
 NO_OBJECT = "not a JSON object"
 NOT_JSON = [
     (b"", "empty"),
@@ -124,8 +125,8 @@ NOT_JSON = [
     (b"[]", NO_OBJECT),
     (b'"true"', NO_OBJECT),
     (b"null", NO_OBJECT),
-    (b'\xef\xbb\xbf{"command": "true"}', f"{NO_OBJECT}: invalid character at byte 0"),
-    ('{"command": "true"}'.encode("utf-16"), "not UTF-8 at byte 0"),
+    (b'\xef\xbb\xbf{"command": "true"}', MARKED),
+    ('\ufeff{"command": "true"}'.encode("utf-16-le"), MARKED),
     (b'{"command": "\xff"}', "not UTF-8 at byte 13"),
     (b'{"command": "\xed\xa0\x80"}', "not UTF-8 at byte 13"),
     (b'{"command": "\\ud800", "x": 1}', f"{NO_OBJECT}: invalid \\u escape in a string at byte 19"),

@@ -115,6 +115,31 @@ def test_a_retry_waits_from_now() -> None:
     assert parse_timestamp(record.run_at or "") == NOW + 2
 
 
+@pytest.mark.parametrize(
+    ("outcome", "attempts", "state"),
+    [("ok", 1, "completed"), ("failed", 3, "dead"), ("cancelled", 1, "dead"),
+     ("interrupted", 1, "pending")],
+)  # fmt: skip
+def test_the_time_of_a_retry_does_not_outlive_the_retry(
+    outcome: Outcome, attempts: int, state: State
+) -> None:
+    before = _job(
+        f'{{"command": "true", "attempts": {attempts}, "run_at": "2026-11-24T08:00:00Z"}}'
+    )
+    record, target = retry.next_record(
+        before, Attempt(attempt=1, outcome=outcome), POLICY, now=NOW, draw=0
+    )
+    assert (target, record.run_at, "run_at" in record.raw) == (state, None, False)
+
+
+@pytest.mark.parametrize("outcome", ["ok", "cancelled", "interrupted"])
+def test_the_time_that_a_submitter_gave_is_kept(outcome: Outcome) -> None:
+    before = _job('{"command": "true", "run_at": "2026-11-24T08:00:00Z"}')
+    entry = Attempt(attempt=1, outcome=outcome)
+    record, _ = retry.next_record(before, entry, POLICY, now=NOW, draw=0)
+    assert record.run_at == "2026-11-24T08:00:00Z"
+
+
 @pytest.mark.parametrize("outcome", retry.Outcome.__args__)  # type: ignore[attr-defined] # a Literal
 @pytest.mark.parametrize("attempts", [0, 3, 9])
 def test_recovery_resumes_to_where_the_outcome_led(outcome: Outcome, attempts: int) -> None:

@@ -243,7 +243,7 @@ def test_hostile_jobs_are_only_text(
     queue: Queue, page: Any, address: str, worker: Callable[..., Any], drop: Callable[..., Any]
 ) -> None:
     output = f"{HOSTILE}\x1b]0;owned\x07\x1b[31mred\u202egpj.exe\x1b]8;;javascript:alert(4)\x07"
-    queue.enqueue(["printf", "%s", output], id="hostile", note=HOSTILE, cwd="/")
+    queue.enqueue(["printf", "%s", output], id="hostile", extra={"note": HOSTILE}, cwd="/")
     queue.enqueue(f"echo '{HOSTILE}'; '\"><script>alert(5)</script>'", id="x", max_retries=0)
     drop("<img src=x onerror=alert(6)>\u202e.json", '{"command": "' + HOSTILE[:8])
     drop("javascript:alert(7).json", "[]")

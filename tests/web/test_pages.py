@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,28 @@ def test_the_log_of_a_prefix_is_not_found(settled: Queue, client: Any) -> None:
     assert client.get("/jobs/goo/logs/1").status_code == 404
 
 
+ODD_LOGS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda _: None, "good.1.log does not exist"),
+    "link": (lambda path: path.symlink_to("bad.1.log"), "is a symbolic link, not a file"),
+    "FIFO": (os.mkfifo, "is a FIFO, not a file"),
+    "directory": (Path.mkdir, "is a directory, not a file"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_LOGS)
+def test_a_log_that_is_no_file_is_told_of(settled: Queue, client: Any, kind: str) -> None:
+    make, message = ODD_LOGS[kind]
+    path = Path(settled.log_path("good", 1))
+    path.unlink()
+    make(path)
+
+    page, download = client.get("/jobs/good"), client.get("/jobs/good/logs/1")
+
+    assert (page.status_code, download.status_code) == (200, 404)
+    assert message in page.text
+    assert message in download.text
+
+
 def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, client: Any) -> None:
     answer = client.get("/jobs/good/logs/1")
     assert answer.content == b"good\nnot \xff utf-8"
@@ -134,6 +157,9 @@ def test_a_log_is_saved_as_it_is_and_never_shown_as_a_page(settled: Queue, clien
         ("/jobs/..%2f..%2fetc", 404),
         ("/jobs/good?attempt=9", 404),
         ("/jobs/good/logs/9", 404),
+        ("/jobs/good/logs/0", 404),
+        ("/jobs/good/logs/-1", 404),
+        ("/jobs/good/logs/x", 404),
         ("/jobs/none/logs/1", 404),
         ("/jobs?state=strange", 400),
         ("/jobs?sort=strange", 400),
@@ -187,7 +213,7 @@ def test_what_a_job_says_is_escaped_everywhere(
     queue: Queue, client: Any, drain: Callable[..., Any], path: str
 ) -> None:
     command = f"echo '{HOSTILE}\u202eexe.gpj\x1b[2J'; exit 1"
-    queue.enqueue(command, id="hostile", max_retries=0, note=HOSTILE)
+    queue.enqueue(command, id="hostile", max_retries=0, extra={"note": HOSTILE})
     drain(queue)
     text = client.get(path).text
     assert "<script>alert" not in text

@@ -60,12 +60,13 @@ def top(
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidInput("top needs a terminal: in a pipe, use `queuectl top --json`")
-    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         raise InvalidInput(
-            "top needs a terminal that can move its cursor, but TERM says that this one cannot"
+            "top needs a terminal that can move its cursor, but TERM names none: "
+            "try `TERM=xterm queuectl top`"
         )
     if ended_by := _show(queue):
-        raise typer.Exit(128 + ended_by)
+        raise shared.EndedBy(ended_by)
 
 
 def _show(queue: Queue) -> int | None:

@@ -6,6 +6,7 @@ from queuectl.queue import LISTING_ORDER
 from queuectl.record.job import State
 from queuectl.view.pages import Browser, Page, Query
 
+WAITING: tuple[State, ...] = ("pending", "failed")
 OLDEST_FIRST: tuple[State, ...] = ("processing", "pending", "failed")
 
 
@@ -74,6 +75,7 @@ class JobList:
             Query(
                 state=self.state,
                 search=self.search,
+                sort="next" if self.state in WAITING else "changed",
                 descending=self.state not in OLDEST_FIRST,
                 page=number,
                 size=max(self.rows, 1),

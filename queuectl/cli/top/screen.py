@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import chop_cells
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -17,7 +17,7 @@ from queuectl.cli.top.view import View
 from queuectl.queue import LISTING_ORDER
 from queuectl.record.job import State
 from queuectl.view.status import JobStatus, WorkerStatus
-from queuectl.view.text import ago, between, command_of, printable, until
+from queuectl.view.text import ago, between, cells, command_of, cut, printable, until
 
 STYLES: dict[str, str] = {
     "processing": "cyan", "pending": "bold", "failed": "yellow", "dead": "red",
@@ -80,7 +80,7 @@ def _priority(status: JobStatus) -> str:
 
 
 def _attempts(status: JobStatus) -> str:
-    return str(len(status.job.history)) if status.job else "-"
+    return str(status.tries) if status.job else "-"
 
 
 def _due(status: JobStatus) -> str:
@@ -95,8 +95,7 @@ def _waited(status: JobStatus) -> str:
 
 
 def _ended(status: JobStatus) -> str:
-    last = status.job.last_attempt if status.job else None
-    return ago(last.finished_at) if last else "-"
+    return ago(status.ended_at)
 
 
 def _took(status: JobStatus) -> str:
@@ -105,8 +104,7 @@ def _took(status: JobStatus) -> str:
 
 
 def _reason(status: JobStatus) -> str:
-    last = status.job.last_attempt if status.job else None
-    return status.problem or ((last.error or last.outcome) if last else "-")
+    return status.reason or "-"
 
 
 def _slot(status: JobStatus) -> str:
@@ -155,10 +153,8 @@ COLUMNS: dict[State, tuple[Column, ...]] = {
 
 def fit(text: str, width: int) -> str:
     """Cut or pad text to exactly `width` cells, with control characters escaped."""
-    text = printable(text)
-    if cell_len(text) <= width:
-        return text + " " * (width - cell_len(text))
-    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+    text = cut(printable(text), width)
+    return text + " " * (width - cells(text))
 
 
 def _row(columns: list[tuple[Column, int]], cells: list[str], width: int) -> str:

@@ -38,6 +38,7 @@ class View:
         self.log: Log | None = None
         self.asked = ""
         """The id of the job that may be cancelled."""
+        self._opened = False
         self._browser = queue.browser()
         self.jobs = JobList(self._browser)
 
@@ -52,6 +53,10 @@ class View:
                 if entry.state in _ENDED:
                     self.throughput.add(entry.changed / 1e9)
             self.throughput.forget_all_but(BUCKETS_KEPT)
+            if not self._opened:  # on a list that has something
+                full = (state for state in LISTING_ORDER if self.counts[state])
+                self.jobs.state = next(full, self.jobs.state)
+                self._opened = True
             self.jobs.load()
             if self.log is not None:
                 self.log.load(self.queue)

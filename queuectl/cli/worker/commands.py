@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from queuectl.cli import app as shared
 from queuectl.cli import render
-from queuectl.cli.printing import note
-from queuectl.errors import NoSuchJob, QueuectlError
+from queuectl.cli.printing import note, print_json
+from queuectl.errors import InvalidInput, NoSuchJob, QueuectlError
+from queuectl.view.text import command_of
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -69,7 +72,7 @@ def start(
 
     On Ctrl-C or SIGTERM the worker takes no new job, lets the running jobs end and exits. On a
     second signal it kills the running jobs and puts them back into pending/. With `--detach` the
-    worker writes its log to workers/NAME.log in the spool.
+    worker writes its log to workers/NAME.log in the spool; at 8 MiB the log becomes NAME.log.1.
 
     A worker needs up to 32 + 10 N open files. It raises its soft limit to that, and does not start
     if the hard limit is lower.
@@ -138,8 +141,8 @@ def stop(
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _named(text: str, alive: list[str]) -> str:
-    found = [name for name in alive if name == text] or [n for n in alive if n.startswith(text)]
+def _named(text: str, names: list[str]) -> str:
+    found = [name for name in names if name == text] or [n for n in names if n.startswith(text)]
     if len(found) == 1:
         return found[0]
     what = "no worker name begins" if not found else f"{len(found)} worker names begin"
@@ -157,7 +160,68 @@ def list_(
       queuectl worker list
       queuectl worker list --json | jq '.[].running'
     """
-    render.show(shared.open_queue(context, spool).workers(), as_json, render.workers)
+    found, running = shared.look(
+        context, spool, lambda queue: (queue.workers(), queue.running()), lambda _: ([], [])
+    )
+    commands = {status.id: command_of(status.job) for status in running}
+    render.show(found, as_json, partial(render.workers, commands=commands))
+
+
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=_complete_worker,
+        help="Worker that was started with --detach, or a unique prefix of its name "
+        "[default: the only one].",
+    ),
+]
+FollowOption = Annotated[
+    bool,
+    typer.Option("--follow", "-f", help="Print the log as it is written, until the worker exits."),
+]
+TailOption = Annotated[
+    int | None,
+    typer.Option("--tail", "-n", min=1, metavar="N", help="Print only the last N lines."),
+]
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: NameArgument = None,
+    follow: FollowOption = False,
+    tail: TailOption = None,
+    as_json: shared.JsonOption = False,
+    spool: shared.SpoolOption = None,
+) -> None:
+    """Print the log of a worker in the background.
+
+    The log of a worker that has exited is kept for 36 hours.
+
+    \b
+    Examples:
+      queuectl worker logs
+      queuectl worker logs vm-5573 --follow --tail 20
+    """
+    if follow and as_json:
+        raise InvalidInput("--follow and --json cannot be used together")
+    queue = shared.open_queue(context, spool)
+    found = queue.worker_logs()
+    if name is None and len(found) != 1:
+        raise InvalidInput(
+            f"name one of the workers: {', '.join(found)}"
+            if found
+            else "no worker has a log: only one that was started with --detach has"
+        )
+    chosen = found[0] if name is None else _named(name, found)
+    log = queue.read_worker_log(chosen, tail=tail, follow=follow)
+    if as_json:
+        print_json({"worker": chosen, "output": b"".join(log).decode(errors="replace")})
+        return
+    for data in log:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 UserOption = Annotated[

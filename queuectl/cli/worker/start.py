@@ -17,6 +17,7 @@ from queuectl.errors import QueuectlError
 from queuectl.queue import Queue
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.text import printable
+from queuectl.worker.log_file import WorkerLog
 from queuectl.worker.tally import Tally
 
 _READY = "ready "
@@ -78,9 +79,9 @@ def _metrics_at(listen: str | None) -> Callable[[str], tuple[Observer, str]]:
 # -- the log ---------------------------------------------------------------------------------
 
 
-def _log_to(path: str | None, quiet: bool) -> None:
-    """Log to a file, or to stderr if there is no path."""
-    handler = logging.FileHandler(path) if path else logging.StreamHandler()
+def _log_to(log: WorkerLog | None, quiet: bool) -> None:
+    """Log to the log of a worker in the background, or to stderr if there is none."""
+    handler = logging.StreamHandler(log) if log else logging.StreamHandler()
     clock = "%H:%M:%S" if sys.stderr.isatty() else "%Y-%m-%dT%H:%M:%S"
     handler.setFormatter(_OneSafeLine("%(asctime)s %(message)s", clock))
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])

@@ -20,7 +20,7 @@ def program() -> list[str]:
     """Return the words that start the running queuectl, the first an absolute path."""
     path = os.path.abspath(sys.argv[0])
     if os.path.basename(path) == "__main__.py" or not os.access(path, os.X_OK):
-        return [sys.executable, "-m", "queuectl"]
+        return [sys.executable, "-P", "-m", "queuectl"]  # no imports from its directory
     return [path]
 
 

@@ -58,7 +58,9 @@ class LogStream:
 
     def read(self) -> str:
         """Return the next text, "" if there is none yet."""
-        return self._reader.read(final=not self.is_running)
+        with contextlib.suppress(OSError):  # the page says what is wrong with the log
+            return self._reader.read(final=not self.is_running)
+        return ""
 
 
 async def events(request: Request) -> Response:

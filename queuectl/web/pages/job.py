@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from queuectl.errors import AmbiguousId, NoSuchJob
+from queuectl.view import output
 from queuectl.view.status import JobStatus
 from queuectl.web import logtext
 from queuectl.web.endpoints import Form, notice, number, see_other
@@ -41,10 +42,11 @@ def job(request: Request, site: Site) -> Response:
 def _job_page(
     request: Request, site: Site, status: JobStatus, newest: int, attempt: int
 ) -> Response:
-    text, offset, left_out = "", 0, 0
+    text, offset, left_out, problem = "", 0, 0, ""
     if attempt:
         path = site.queue.log_path(status.id, attempt, exact=True)
-        text, offset, left_out = logtext.last_part(path)
+        if not (problem := output.problem(path)):
+            text, offset, left_out = logtext.last_part(path)
     record = msgspec.json.format(msgspec.json.encode(status.to_dict()), indent=2).decode()
     history = status.job.history if status.job else []
     return site.renderer.render(
@@ -60,6 +62,7 @@ def _job_page(
         log=text,
         offset=offset,
         left_out=left_out,
+        log_problem=problem,
         record=record[:_MAX_RECORD_CHARS],
         history=history[-_MAX_HISTORY:],
         history_left_out=max(0, len(history) - _MAX_HISTORY),
@@ -79,8 +82,10 @@ def _missing(request: Request, site: Site, job_id: str) -> Response:
 def log(request: Request, site: Site) -> Response:
     """Send a whole log, unchanged, as a file to save, so that no browser shows it as a page."""
     job_id = request.path_params["job_id"]
-    attempt = number(request.path_params["attempt"], 1, _MAX_ATTEMPT)
-    site.queue.log_path(job_id, attempt, exact=True)  # raises NoSuchJob
+    attempt = number(request.path_params["attempt"], 0, _MAX_ATTEMPT, lowest=0)
+    path = site.queue.log_path(job_id, attempt, exact=True)  # raises NoSuchJob, also for attempt 0
+    if problem := output.problem(path):
+        raise NoSuchJob(problem)
     return StreamingResponse(
         site.queue.read_log(job_id, attempt),
         headers={

@@ -24,11 +24,14 @@ NO_METRICS = (
 def healthz(request: Request) -> Response:
     """Answer 200 if the queue is healthy, or 503 and the reasons, one a line.
 
-    A client without the token does not get the reasons, which name paths and jobs.
+    A client without the token does not get the reasons, which name paths and jobs, nor can it set
+    limits: with a few of them it would find out how many jobs are dead and how full the disk is.
     """
     limits = _limits(request)
     site = site_of(request)
     has_token = request.scope.get(HAS_TOKEN, True)
+    if not has_token and request.query_params:
+        return PlainTextResponse("limits need the token\n", 401)
     seen = health.observe_all(site.queue.path) if has_token else site.health.observe()
     reasons = health.judge(seen, limits)
     status = 503 if reasons else 200

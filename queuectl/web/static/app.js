@@ -217,6 +217,7 @@ function update(state) {
     place.toggleAttribute("data-zero", count === 0);
   }
   if (state.problem) warn(state.problem);
+  showLink(!state.problem);
   if (state.version !== version) {
     version = state.version;
     schedule();

@@ -136,10 +136,21 @@ class Model:
     def claimed_id(self, thing: Thing, wanted: str) -> str:
         """Return the id under which a file is claimed.
 
-        What still stands in `pending/` owns its id only towards what has run its course.
+        Under its own name it yields to what still stands in `pending/` only if it has run its
+        course; another name it gets only if nothing at all stands under that name.
         """
         besides: State | None = None if thing.state in FINISHED else "pending"
-        return self.free_id(thing, wanted, besides=besides)
+        own = self.free_id(thing, wanted, besides=besides)
+        return own if own == thing.name else self._first_but(thing, wanted, besides)
+
+    def _first_but(self, thing: Thing, wanted: str, besides: State | None) -> str:
+        everyone = {each.name for each in self._others(thing)}
+        owners = {each.name for each in self._others(thing) if each.state != besides}
+        number, name = 1, wanted
+        while name in (owners if name == thing.name else everyone):
+            number += 1
+            name = numbered(wanted, number)
+        return name
 
     def free_name(self, thing: Thing, state: State, wanted: str) -> str:
         """Return the first of ID, ID.2, ... under which nothing stands in a state."""
@@ -190,7 +201,9 @@ class Model:
     def reset(self, thing: Thing) -> None:
         """Give a job that is retried by hand all its runs again."""
         thing.held = False
-        thing.attempts, thing.run_at, thing.id_inside = 0, None, thing.name
+        thing.attempts, thing.id_inside = 0, thing.name
+        if thing.origin == "failed":
+            thing.run_at = None
 
     def recovered_to(self, thing: Thing) -> set[State]:
         """Recover the claim of a holder that has died; return the states it may then be in."""

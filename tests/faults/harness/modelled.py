@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from faults.harness.invariants import PAYLOAD, kept_payload
 from faults.harness.model import Model, Thing
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from queuectl import Queue, clock
@@ -32,6 +33,9 @@ UNCLAIMED: dict[State, str] = {
 }
 _TAG = re.compile(rb'"tag":\s*"(\w+)"')
 _T = TypeVar("_T")
+
+picks = st.integers(0, 10_000)
+outcomes = st.sampled_from(["ok", "failed", "failed", "timeout", "cancelled", "interrupted"])
 
 ran: Counter[str] = Counter()
 """How often each rule was run."""

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -150,8 +151,17 @@ class FaultyDisk:
         """Let everything succeed again."""
         self.fail()
 
+    def freeze(self) -> None:
+        """Answer nothing from here on, as a network file system whose server is gone."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Answer again."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
     def close(self) -> None:
         """Unmount it and end its process."""
+        self.thaw()
         self.heal()
         try:
             if os.path.ismount(self.path):

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import filelock
+import tomlkit
 from faults.harness.invariants import PAYLOAD, recover_until
 
 from queuectl import Queue, clock
+from queuectl.disk.durable import discard
 from queuectl.process.waiting import StopSwitch
 from queuectl.record import retry
 from queuectl.record.job import Attempt, Job, Outcome, decode
 from queuectl.record.running import WorkerInfo
 from queuectl.record.settings import Settings
 from queuectl.spool import by_hand, hook_markers
-from queuectl.spool.holder import Holder
+from queuectl.spool.holder import Holder, reserve
 from queuectl.spool.places import Claim, Ready, Seen
 from queuectl.spool.publish import publish
 from queuectl.spool.recovery import recover
@@ -28,6 +31,8 @@ from queuectl.worker.intake import Intake
 from queuectl.worker.slot import Slot, Workshop
 
 Ack = Callable[[str], object]
+BY_HAND = "by-hand"
+"""A file that an operation moves itself, as a person would."""
 HALF = b'{"command": "echo half'
 
 BYSTANDERS = {"waits": "pending", "done": "completed", "gone": "dead", "fails": "failed"}
@@ -70,7 +75,7 @@ def make_spool(root: Path) -> None:
                 settle(queue.spool, claim(queue.spool, holder.name, tag), outcome)
 
 
-IMPORTED_LATE = (by_hand,)
+IMPORTED_LATE = (by_hand, filelock, tomlkit)
 """Modules that a command imports when it needs them: their import is no part of an operation."""
 
 
@@ -79,9 +84,11 @@ def claim(spool: Spool, holder: str, job_id: str, owed: Sequence[str] = ()) -> C
     place = spool.reader.find(job_id)
     assert place.state in ("pending", "failed")
     sight = spool.reader.look(place.state, f"{job_id}.json")
-    assert isinstance(sight, Ready)
+    if not isinstance(sight, Ready):
+        raise OSError(f"{job_id} cannot be read now")
     taken = spool.claims.take(holder, place.state, f"{job_id}.json", sight, owed)
-    assert taken is not None
+    if taken is None:
+        raise OSError(f"{job_id} cannot be claimed now")
     return taken
 
 
@@ -133,14 +140,14 @@ def claim_and_settle(tag: str, outcome: Outcome) -> Callable[[Path, Ack], object
 
 def _hide_another(root: Path) -> None:
     """A file that somebody will move by hand to where the operation wants to go."""
-    (root / "by-hand").write_bytes(job("other", "waits").encode())
+    (root / BY_HAND).write_bytes(job("other", "waits").encode())
 
 
 def _settle_onto_another(root: Path, ack: Ack) -> None:
     spool = _open(root)
     with Holder(spool) as holder:
         taken = claim(spool, holder.name, "waits")
-        os.rename(root / "by-hand", spool.layout.job("completed", "waits"))
+        os.rename(root / BY_HAND, spool.layout.job("completed", "waits"))
         settle(spool, taken, "ok")
     ack("settled")
 
@@ -151,7 +158,9 @@ def _run_it(root: Path, ack: Ack) -> None:
         taken = claim(spool, holder.name, "waits")
         entry = attempt.run(spool, taken, 1, Settings(), StopSwitch())
         settle(spool, taken, entry.outcome)
-        os.unlink(spool.layout.claim(taken.worker, taken.id, taken.attempt, "run"))
+        discard(spool.layout.claim(taken.worker, taken.id, taken.attempt, "run"))
+    if entry.outcome != "ok":  # it could not be started, which is an outcome
+        raise OSError(entry.error)
     ack("settled")
 
 
@@ -210,11 +219,13 @@ def _purge(root: Path, ack: Ack) -> None:
 
 
 def _enrol_and_leave(root: Path, ack: Ack) -> None:
+    spool = _open(root)
+    reserved = reserve(spool)
     info = WorkerInfo(
-        name=f"test-{os.getpid()}-0000", host="h", boot_id="b", pid=os.getpid(), slots=1,
+        name=reserved.name, host="h", boot_id="b", pid=os.getpid(), slots=1,
         started_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
-    with Holder(_open(root), info):
+    with Holder(spool, info, reserved):
         ack("enrolled")
 
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,12 +21,12 @@ from queuectl.errors import QueuectlError
 
 CLEAN_ERROR, CRASH = 3, 4
 
-READING = "read,pread64,close,lseek,fcntl,stat,lstat,fstat,newfstatat,getdents64,statfs"
 CHANGING = (
     "open,openat,write,pwrite64,ftruncate,fsync,fdatasync,syncfs,sync_file_range,rename,renameat,"
     "renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,flock"
 )
 WRITING = f"close,fcntl,dup,dup2,lseek,{CHANGING}"
+_THREADS = ("-f", "-b", "execve")
 _LINE = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)")
 
 
@@ -47,8 +47,8 @@ class End(NamedTuple):
 
 
 def record(act: Callable[[], object], root: Path, log: Path) -> list[Call]:
-    """Run `act` whole and list its calls that touch something under `root`."""
-    end = _run(act, ["-y", "-s", "64", "-o", str(log), "-e", f"trace={READING},{CHANGING}"])
+    """Run `act` whole and list all its calls; those that change something under `root` are told."""
+    end = run(act, ["-y", "-s", "64", "-o", str(log)])
     assert end == End(False, 0), f"the operation itself fails: {end}"
     counts: Counter[str] = Counter()
     calls = []
@@ -56,32 +56,55 @@ def record(act: Callable[[], object], root: Path, log: Path) -> list[Call]:
         if match := _LINE.match(line):
             name = match["name"]
             counts[name] += 1
-            if str(root) in match["arguments"]:
-                changes = name in CHANGING.split(",") and ("open" not in name or "O_CREAT" in line)
-                calls.append(Call(name, counts[name], line[:160], changes))
+            changes = name in CHANGING.split(",") and ("open" not in name or "O_CREAT" in line)
+            changes = changes and str(root) in match["arguments"]
+            calls.append(Call(name, counts[name], line[:160], changes))
     return calls
+
+
+def record_threads(act: Callable[[], object], log: Path) -> list[Call]:
+    """Run `act` whole and list the calls of its threads, and of its commands until their exec.
+
+    strace counts the calls of each thread and command by itself: the n-th call is one that any of
+    them makes, and if it is broken it is broken in all that make so many.
+    """
+    end = run(act, [*_THREADS, "-y", "-s", "64", "-o", str(log)])
+    assert end == End(False, 0), f"the operation itself fails: {end}"
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    calls: dict[tuple[str, int], Call] = {}
+    for line in log.read_text(errors="replace").splitlines():
+        thread, _, text = line.partition(" ")
+        if match := _LINE.match(text.lstrip()):
+            name = match["name"]
+            counts[thread][name] += 1
+            nth = counts[thread][name]
+            calls.setdefault((name, nth), Call(name, nth, text.lstrip()[:160], False))
+    return list(calls.values())
 
 
 def transcript(act: Callable[[], object], log: Path) -> list[str]:
     """Run `act` whole and return its calls that write or sync, all strings whole and as hex."""
-    end = _run(act, ["-xx", "-s", str(1 << 22), "-o", str(log), "-e", f"trace={WRITING}"])
+    end = run(act, ["-xx", "-s", str(1 << 22), "-o", str(log), "-e", f"trace={WRITING}"])
     assert end == End(False, 0), f"the operation itself fails: {end}"
     return log.read_text().splitlines()
 
 
-def run_with(act: Callable[[], object], call: Call, fault: str, log: Path) -> End:
+def run_with(
+    act: Callable[[], object], call: Call, fault: str, log: Path, *, threads: bool = False
+) -> End:
     """Run `act` with one call broken: `fault` is "kill", or an errno's name for that call."""
     how = "signal=SIGKILL" if fault == "kill" else f"error={fault}"
     inject = f"inject={call.name}:{how}:when={call.nth}"
-    return _run(act, ["-o", str(log), "-e", f"trace={call.name}", "-e", inject])
+    more = _THREADS if threads else ()
+    return run(act, [*more, "-o", str(log), "-e", f"trace={call.name}", "-e", inject])
 
 
 def run_plain(act: Callable[[], object]) -> End:
     """Run `act` in a child, unbroken."""
-    return _run(act, None)
+    return run(act, None)
 
 
-def _run(act: Callable[[], object], options: list[str] | None) -> End:
+def run(act: Callable[[], object], options: list[str] | None) -> End:
     sys.stdout.flush()
     child = os.fork()
     if not child:

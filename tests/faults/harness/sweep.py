@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,21 +56,34 @@ class Bench:
         shutil.rmtree(self._template)
         shutil.copytree(self.root, self._template, symlinks=True)
 
-    def calls(self) -> list[Call]:
-        """List the operation's system calls that touch the spool."""
+    def calls(self, by: Callable[..., list[Call]] = record) -> list[Call]:
+        """List the operation's system calls, without that which opens the file of the test."""
         self._place(self._template)
-        return record(self._act, self.root, self._log)
+        calls = by(self._act, self.root, self._log)
+        return [call for call in calls if str(self._acks) not in call.text]
 
-    def sweep(self, calls: list[Call], fault: str) -> Result:
+    def sweep(self, calls: Iterable[Call], fault: str) -> Result:
         """Break each of the calls by `fault`; with a disk, cut its power after each."""
+        return self.sweep_points([(call, fault) for call in calls])
+
+    def sweep_points(
+        self,
+        points: Sequence[tuple[Call, str]],
+        by: Callable[..., End] = run_with,
+        *,
+        must_succeed: bool = False,
+    ) -> Result:
+        """Break each call by its own fault; with a disk, cut its power after each."""
         found = []
         self._nameless = 0
-        for call in calls:
+        for call, fault in points:
             self._place(self._template)
-            end = run_with(self._act, call, fault, self._log)
-            found += [f"{self.operation.name}, {fault} at {call.text}: {line}"
-                      for line in self._judge(end)]  # fmt: skip
-        return Result(len(calls), found, self._nameless)
+            end = by(self._act, call, fault, self._log)
+            wrong = [*self._judge(end)]
+            if must_succeed and end.code:
+                wrong.append("it failed")
+            found += [f"{self.operation.name}, {fault} at {call.text}: {line}" for line in wrong]
+        return Result(len(points), found, self._nameless)
 
     def plain(self) -> Result:
         """Do the operation unbroken; with a disk, cut its power then."""
