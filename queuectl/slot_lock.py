@@ -40,3 +40,19 @@ def released() -> Iterator[None]:
     finally:
         _lock.acquire()
         _thread.holds = True
+
+
+@contextlib.contextmanager
+def acquired(lock: threading.Lock) -> Iterator[None]:
+    """Hold another lock, and let another thread hold the slot lock while this one waits for it.
+
+    Whoever has that lock may have released the slot lock meanwhile: a thread that waited for the
+    one with the other in its hands would wait for good.
+    """
+    if not lock.acquire(blocking=False):
+        with released():
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -18,6 +18,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from queuectl import slot_lock
 from queuectl.disk.durable import Disk
 from queuectl.disk.locks import locked
 from queuectl.disk.reading import exists, same_file
@@ -153,7 +154,7 @@ class Claims:
         self, wish: _Wish, read: Callable[[str], Ready | None], owed: Sequence[str] = ()
     ) -> Claim | None:
         """Claim a job, unless `read` finds it changed after the rename."""
-        with self._choosing:  # the slots of this process choose one after the other
+        with slot_lock.acquired(self._choosing):  # this process's slots choose one after the other
             taken = self._rename_into(wish)
         if taken is None:
             return None

@@ -13,7 +13,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from queuectl.errors import InvalidInput, QueuectlError
+from queuectl.web.protocol import ACCEPTED_AT_ONCE, Protocol
 
+BACKLOG = 128
+"""Connections that the kernel keeps until they are accepted."""
 SECONDS_TO_FINISH = 5
 """How long the shutdown waits for requests that are not answered yet."""
 
@@ -29,7 +32,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
@@ -54,6 +57,8 @@ def serve(app: Starlette, listener: socket.socket, ready: Callable[[], None]) ->
         server_header=False,
         date_header=False,
         ws="none",
+        http=Protocol,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
     asyncio.run(_Server(config, app, ready).serve(sockets=[listener]))
@@ -69,6 +74,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # uvicorn has set it to `backlog`, which means two things
         self._ready()
 
     @contextlib.contextmanager

@@ -133,11 +133,11 @@ class Backlog:
             self._promote()
             return len(self._known["pending"]) == len(self._scheduled())
 
-    def scheduled(self) -> int:
-        """Return the number of jobs whose time has not come yet."""
+    def scheduled(self) -> list[tuple[State, str]]:
+        """Return the states and names of the known jobs whose time has not come yet."""
         with self._changed:
             self._promote()
-            return len(self._scheduled())
+            return [(entry[3], entry[4]) for entry in self._scheduled()]
 
     def _scheduled(self) -> list[_Entry]:
         return [e for _, e in self._later if self._known[e[3]].get(e[4]) is e]

@@ -31,9 +31,10 @@ class InHand:
                 self._claiming -= 1
 
     def has(self, path: str) -> bool:
-        """Whether a slot runs a claim of this path, whose file may have been moved away by hand."""
+        """Whether a claim of this path is not settled; its file may have been moved by hand."""
         with self._lock:
-            return any(claim.path == path for claim, _ in self._running.values())
+            is_running = any(claim.path == path for claim, _ in self._running.values())
+            return is_running or path in self._aside
 
     def start(self, slot: int, claim: Claim, switch: StopSwitch) -> None:
         """Note that a slot is about to run a claim; `switch` ends its command."""

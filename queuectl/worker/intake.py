@@ -116,6 +116,13 @@ class Intake:
                 self.look(state, name)
             self._next_look = clock.monotonic() + self.pause()
 
+    def scheduled(self) -> int:
+        """Count the jobs that wait for a later time. No event tells of one that was cancelled."""
+        known = self.backlog.scheduled()
+        states = {state for state, _ in known}
+        there = {(state, name) for state in states for name in self.spool.reader.names(state)}
+        return sum(1 for each in known if each in there)
+
     @property
     def awaits_files(self) -> bool:
         """Whether a file waits for another look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 
@@ -27,9 +28,19 @@ def end_run(marks: survivors.Marks, grace: float, leaving: threading.Event, *, o
         nonlocal is_told
         if overdue > survivors.PATIENCE and not is_told:
             is_told = True
-            log.error("%s: its processes cannot be ended; waiting for their end", of)
+            log.error(
+                "%s: its processes cannot be ended%s; waiting for their end", of, _shown(marks)
+            )
         return overdue > survivors.PATIENCE and leaving.is_set()
 
     with slot_lock.released():
         if not survivors.end(marks, grace, gives_up=gives_up):
             raise NotEnded(f"processes of {of} cannot be ended")
+
+
+def _shown(marks: survivors.Marks) -> str:
+    """Name the processes that are left, as far as they can be seen from here."""
+    pids: list[int] = []
+    with contextlib.suppress(OSError):
+        pids = sorted(survivors.find(marks))
+    return f" (pid {', '.join(map(str, pids))})" if pids else ""

@@ -113,7 +113,8 @@ class Worker:
                 self._watch.close()
         if self._failure is not None:
             raise self._failure
-        self.tally.scheduled = self._intake.backlog.scheduled()
+        with self._troubles.survived("jobs scheduled for later"):
+            self.tally.scheduled = self._intake.scheduled()
         return self.tally
 
     def stop(self) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, slot_lock
+from queuectl.disk.locks import locked
 from queuectl.errors import IdsBusy, NoSuchJob, TimedOut
 from queuectl.spool import claims
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready
+from queuectl.spool.reader import Reader
 
 
 @pytest.fixture
@@ -103,3 +107,40 @@ def test_wait_follows_a_dropped_job_to_its_end(
         worker.stop()  # type: ignore[attr-defined]
 
     work(queue, wait)
+
+
+def test_a_slot_that_waits_to_choose_an_id_lets_the_one_that_chooses_go_on(
+    queue: Queue,
+    drop: Callable[..., Path],
+    eventually: Callable[..., Any],
+    take: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first slot releases the slot lock while it waits for the lock on ids, the second gets it
+    and waits for the first: each would wait for the other for good.
+    """
+    for name in ("a", "b"):
+        drop(f"{name}.json", state="done")
+        drop(f"{name}.json")
+    entered: list[str] = []
+    ids: list[str] = []
+    look = Reader.look
+
+    def noted(reader: Reader, state: Any, name: str) -> Any:
+        entered.append(name)
+        return look(reader, state, name)
+
+    def slot(name: str) -> None:
+        with slot_lock.held():
+            ids.append(take(name))
+
+    monkeypatch.setattr(claims, "_PATIENCE", 20)
+    monkeypatch.setattr(Reader, "look", noted)
+    slots = [threading.Thread(target=slot, args=(f"{n}.json",), daemon=True) for n in "ab"]
+    with locked(queue.spool.layout.id_lock, 0o600):
+        for number, thread in enumerate(slots, 1):
+            thread.start()
+            eventually(lambda: len(entered) == number)  # noqa: B023 - called at once
+    for thread in slots:
+        thread.join(20)
+    assert sorted(ids) == ["a.2", "b.2"]

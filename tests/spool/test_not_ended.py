@@ -229,3 +229,23 @@ def _only_outside_proc(listdir: Callable[..., list[str]]) -> Callable[..., list[
         return listdir(path)
 
     return call
+
+
+def test_the_processes_that_cannot_be_ended_are_named(
+    queue: Queue, tmp_path: Path, work: Callable[..., Any], eventually: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    signal_all = survivors._signal
+    monkeypatch.setattr(survivors, "PATIENCE", 0.1)
+    monkeypatch.setattr(survivors, "_signal", lambda *_: None)
+    queue.enqueue(f"sleep 1000 & echo $! > {tmp_path}/left; exit 1", id="a", max_retries=0)
+
+    def script(worker: Worker) -> None:
+        eventually(lambda: "cannot be ended" in caplog.text)
+        pid = int((tmp_path / "left").read_text())
+        assert f"job a: its processes cannot be ended (pid {pid}); waiting for" in caplog.text
+        monkeypatch.setattr(survivors, "_signal", signal_all)
+        queue.wait(["a"], timeout=20)
+        worker.stop()
+
+    work(queue, script)

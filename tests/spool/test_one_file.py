@@ -348,3 +348,25 @@ def test_a_slot_that_could_not_claim_a_job_wakes_the_main_thread_that_looks_at_i
 
     assert work(queue, script, slots=1).tally.ok == 1
     assert refused == [2]
+
+
+def test_a_job_whose_outcome_was_put_aside_and_that_is_moved_by_hand_runs_again_after_that(
+    queue: Queue, root: Path, work: Callable[..., Any], eventually: Callable[..., Any],
+    stubborn: Stubborn, runs: Callable[[], int], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """The outcome of the earlier run must not be written into the claim of the next one."""
+
+    def script(worker: Worker) -> None:
+        eventually(lambda: stubborn.tries >= 3)
+        [claimed] = (root / "processing").glob("*/stuck.1.json")
+        claimed.rename(root / "pending" / "stuck.json")
+        eventually(lambda: "job stuck still runs" in caplog.text)
+        assert runs() == 1
+        stubborn.is_free = True
+        queue.wait(["stuck"], timeout=20)
+        worker.stop()
+
+    work(queue, script, slots=1)
+    assert runs() == 2
+    assert "its outcome, ok, is not recorded" in caplog.text
+    assert len(queue.get("stuck").job.history) == 1

@@ -48,7 +48,7 @@ def _known(spool: Spool, *, ahead: bool) -> tuple[list[Any], set[str]]:
     taken = []
     while (entry := intake.backlog.take(wait=False)) is not None:
         taken.append(entry)
-    return [*taken, intake.backlog.scheduled()], left
+    return [*taken, len(intake.backlog.scheduled())], left
 
 
 def test_a_prescan_finds_the_jobs_that_a_scan_finds(many: Path, spool: Spool) -> None:

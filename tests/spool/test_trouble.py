@@ -239,3 +239,11 @@ def test_the_switch_of_a_slot_is_closed_when_the_slot_has_ended(
     monkeypatch.setattr(waiting.StopSwitch, "close", note)
     drain(queue, slots=3)
     assert len(closed) == 3
+
+
+def test_a_worker_whose_spool_was_moved_away_says_so_once(root: Path, tmp_path: Path) -> None:
+    with worker(root, tmp_path / "said") as it:
+        root.rename(tmp_path / "elsewhere")
+        assert it.left() == 1
+        assert it.said.count("is gone: moved or removed") == 1
+        assert it.said.splitlines()[-1].startswith("queuectl: error: ")

@@ -200,7 +200,7 @@ def test_a_slot_does_not_take_a_job_that_another_slot_is_putting_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drop("a.json")
-    real, taken = os.unlink, []
+    real, refused = os.unlink, []
 
     with Holder(spool) as holder:
         claim = _take(spool, holder)
@@ -208,10 +208,12 @@ def test_a_slot_does_not_take_a_job_that_another_slot_is_putting_back(
 
         def unlink(path: str) -> None:
             if path == claim.path:
-                taken.append(_take(spool, holder))
+                with pytest.raises(OSError, match="another slot") as refusal:
+                    _take(spool, holder)
+                refused.append(refusal.value.errno)
             real(path)
 
         monkeypatch.setattr(os, "unlink", unlink)
         spool.claims.put_back(next(iter(spool.reader.claims(holder.name))), "pending")
-    assert taken == [None]
+    assert refused == [errno.EBUSY]  # that file alone waits: it will be claimed again
     assert stands() == ["pending/a.json"]

@@ -299,3 +299,17 @@ def test_a_job_that_is_cancelled_before_its_command_starts_does_not_start(
     drain(queue)
     assert [entry.outcome for entry in queue.get("a").job.history] == ["cancelled"]
     assert not (tmp_path / "started").exists()
+
+
+def test_a_worker_counts_the_jobs_for_later_that_still_wait(
+    queue: Queue, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    for name in ("stays", "goes"):
+        queue.enqueue("true", id=name, delay=1000)
+
+    def script(worker: Any) -> None:
+        eventually(lambda: len(worker._intake.backlog.scheduled()) == 2)
+        queue.cancel("goes")  # no event tells of that
+        worker.stop()
+
+    assert work(queue, script).tally.scheduled == 1
