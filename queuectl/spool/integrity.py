@@ -17,7 +17,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from queuectl import clock
 from queuectl.disk.modes import change_mode
 from queuectl.disk.reading import kind, same_file
 from queuectl.errors import InvalidJob, InvalidSetting, QueuectlError
@@ -276,11 +275,8 @@ def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
 
 def _leftovers(spool: Spool) -> _Found:
     """Files of writers that died; workers remove them."""
-    limit = clock.now() - layout.LEFTOVER_SECONDS
     for path in spool.reader.leftovers():
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(path).st_mtime < limit:
-                yield Finding("leftover", path, "was never published; workers remove it"), None
+        yield Finding("leftover", path, "was never published; workers remove it"), None
 
 
 def _orphans(spool: Spool) -> _Found:
