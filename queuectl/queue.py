@@ -23,8 +23,7 @@ from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
-from queuectl.record.settings import Settings, describe, setting_named
-from queuectl.record.settings import check as check_settings
+from queuectl.record.settings import Settings
 from queuectl.spool import layout
 from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
@@ -477,14 +476,15 @@ class Queue:
         return self.spool.settings.current()
 
     def setting_values(self) -> dict[str, Any]:
-        """Return the value of every setting: the one in the file, or the default."""
-        stated = self.spool.settings.values()
-        check_settings(stated)
-        return {name: stated.get(name, info.default) for name, info in describe().items()}
+        """Return the value of every setting: the one in the file, or the default.
+
+        A value that is not allowed is given as text; `settings` raises the error about it.
+        """
+        return self.spool.settings.shown_values()
 
     def setting(self, key: str) -> Any:
-        """Return one setting's value. Raises InvalidSetting if there is no such setting."""
-        return self.setting_values()[setting_named(arguments.text("key", key)).name]
+        """Return one setting's value. Raises InvalidSetting if it is not valid, or unknown."""
+        return self.spool.settings.value(arguments.text("key", key))
 
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""

@@ -36,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One `worker start`. Raises QueuectlError if the limit on open files is too low, OSError."""
+    """One `worker start`.
+
+    Raises InvalidSetting if the settings are not valid, QueuectlError if the limit on open files is
+    too low, OSError.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Worker:
     ) -> None:
         self.spool = spool
         self.drain = drain
+        spool.load_settings()  # never the defaults because somebody is just writing the file
         make_room(slots)
         self._reserved = reserve(spool)
         self.info = _new_worker_info(self._reserved.name, slots)
