@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -80,6 +81,27 @@ def test_leftovers_of_dead_writers_are_removed_after_36_hours(
     let_pass(hours)
     drain(queue)
     assert (root / "tmp" / "left").exists() == stays
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_stop_file_of_a_worker_that_has_left_is_removed_after_36_hours(
+    queue: Queue,
+    root: Path,
+    drain: Callable[..., Any],
+    let_pass: Callable[[float], None],
+    lives: bool,
+) -> None:
+    """It was asked to stop just as it left."""
+    stop = root / "workers" / "vm-1-aaaa.stop"
+    stop.touch()
+    if lives:
+        lock = os.open(stop.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    let_pass(37)
+    drain(queue)
+    assert stop.exists() == lives
+    if lives:
+        os.close(lock)
 
 
 def test_a_file_that_keeps_its_old_time_when_it_is_copied_is_no_leftover(
