@@ -19,9 +19,10 @@ from queuectl import Queue
 from queuectl.disk import durable, locks
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
+from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import Holder
 from queuectl.spool.layout import DIRECTORIES
-from queuectl.spool.places import Claim, Ready
+from queuectl.spool.places import Claim, ClaimedPlace, Ready
 from queuectl.spool.spool import Spool
 
 TARGETS = ["completed", "failed", "dead", "pending"]
@@ -217,3 +218,17 @@ def test_a_slot_does_not_take_a_job_that_another_slot_is_putting_back(
         spool.claims.put_back(next(iter(spool.reader.claims(holder.name))), "pending")
     assert refused == [errno.EBUSY]  # that file alone waits: it will be claimed again
     assert stands() == ["pending/a.json"]
+
+
+def test_of_two_claims_of_one_file_by_one_dead_holder_the_earlier_attempt_goes(
+    tmp_path: Path,
+) -> None:
+    one, other = (
+        ClaimedPlace("processing", job_id, str(tmp_path / f"{job_id}.{attempt}.json"), "w", attempt)
+        for job_id, attempt in (("z", 1), ("a", 2))
+    )
+    Path(one.path).touch()
+    os.link(one.path, other.path)
+    assert name_to_remove(one, other, dead="w") == one
+    assert name_to_remove(other, one, dead="w") == one
+    assert name_to_remove(one, other, dead="v") is None
