@@ -19,9 +19,10 @@ from queuectl import Queue
 from queuectl.disk import durable, locks
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
+from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import Holder
 from queuectl.spool.layout import DIRECTORIES
-from queuectl.spool.places import Claim, Ready, Unfit
+from queuectl.spool.places import Claim, ClaimedPlace, Ready, Unfit
 from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 
@@ -247,3 +248,17 @@ def test_a_file_that_is_claimed_while_it_is_rejected_stays_with_its_worker(
     assert reject(spool, str(path), seen.reason, seen=seen) is None
     assert stands() == ["processing/W/a.1.json"]
     assert not (root / "dead" / "a.error").exists()
+
+
+def test_of_two_claims_of_one_file_by_one_dead_holder_the_earlier_attempt_goes(
+    tmp_path: Path,
+) -> None:
+    one, other = (
+        ClaimedPlace("processing", job_id, str(tmp_path / f"{job_id}.{attempt}.json"), "w", attempt)
+        for job_id, attempt in (("z", 1), ("a", 2))
+    )
+    Path(one.path).touch()
+    os.link(one.path, other.path)
+    assert name_to_remove(one, other, dead="w") == one
+    assert name_to_remove(other, one, dead="w") == one
+    assert name_to_remove(one, other, dead="v") is None
