@@ -175,6 +175,8 @@ def test_what_does_not_exist_is_a_clear_page(
     assert answer.status_code == status
     assert "data-refusal" in answer.text
     assert "Traceback" not in answer.text
+    for link in ("/", "/jobs", "/dead", "/workers", "/settings"):
+        assert f'<li><a href="{link}">' in answer.text
     as_json = client.get(path, headers={"Accept": "application/json"})
     assert as_json.status_code == status
     assert as_json.json()["error"]
