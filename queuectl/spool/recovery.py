@@ -22,7 +22,7 @@ from queuectl.errors import InvalidJob, QueuectlError
 from queuectl.process import survivors
 from queuectl.record import retry
 from queuectl.record.ids import is_id, numbered
-from queuectl.record.job import Attempt, Job
+from queuectl.record.job import Attempt, Job, State
 from queuectl.record.running import cookie
 from queuectl.spool import cancels, hook_markers, hook_recovery, layout
 from queuectl.spool.claims import name_to_remove
@@ -33,6 +33,8 @@ from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
+
+Report = Callable[[Attempt | None, State], None]
 
 _PATIENCE = 1.0
 """Seconds after SIGKILL: a process that has not ended by then is looked at in the next round."""
@@ -45,6 +47,7 @@ def recover(
     draw: float,
     heir: Heir | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    report: Report = lambda _entry, _target: None,
 ) -> list[str]:
     """Move on the jobs of all dead holders; return the ids of the jobs that were moved.
 
@@ -52,7 +55,9 @@ def recover(
     in [0, 1), is the random number of the backoff's jitter. What cannot be moved on yet (a process
     on another host still runs, or cannot be killed; the disk is full) is left for the next time.
     Once `stopping()` is true, everything that is not done yet is left, also in the middle of a
-    grace. The `heir` takes over their hooks; without one they wait for the next worker.
+    grace. The `heir` takes over their hooks; without one they wait for the next worker. `report`
+    is called for each job that was moved, with its last attempt, None if its file is not a valid
+    job, and with its new state.
     """
     moved: list[str] = []
     ends = partial(_end_processes, spool, grace=grace, stopping=stopping)
@@ -61,7 +66,7 @@ def recover(
             if stopping():
                 return moved
             try:
-                if job_id := _recover(spool, place, ends, draw):
+                if job_id := _recover(spool, place, ends, draw, report):
                     moved.append(job_id)
             except (OSError, QueuectlError) as error:
                 log.error("job %s of dead worker %s cannot be recovered: %s", place.id, name, error)
@@ -82,7 +87,11 @@ def recover(
 
 
 def _recover(
-    spool: Spool, place: ClaimedPlace, ends: Callable[[ClaimedPlace], bool], draw: float
+    spool: Spool,
+    place: ClaimedPlace,
+    ends: Callable[[ClaimedPlace], bool],
+    draw: float,
+    report: Report,
 ) -> str | None:
     """Move on one job of a dead holder; return its id, None if it cannot or need not be moved.
 
@@ -95,7 +104,10 @@ def _recover(
     except InvalidJob as error:
         hook_recovery.withdraw(spool, place, None)
         hook_markers.put_for_reject(spool, place.worker, place.path, str(error), place)
-        return reject(spool, place.path, str(error), wanted=place.id)
+        kept = reject(spool, place.path, str(error), wanted=place.id)
+        if kept is not None:
+            report(None, "dead")
+        return kept
     if _is_superseded(spool, place, job):
         spool.disk.remove(place.path)
         return None
@@ -106,14 +118,17 @@ def _recover(
         target = retry.resume(job, place.attempt, place.worker, policy)
         hook_recovery.ensure(spool, claim, target)
         moved = spool.claims.move_on(place.path, target, place.id)
+        report(job.last_attempt, target)
         spool.disk.commit(*moved.owed)
         return moved.id
     if not ends(place):
         return None
-    return _settle_lost(spool, place, claim, draw)
+    return _settle_lost(spool, place, claim, draw, report)
 
 
-def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -> str:
+def _settle_lost(
+    spool: Spool, place: ClaimedPlace, claim: Claim, draw: float, report: Report
+) -> str:
     """Enter an attempt whose outcome is unknown, and move its job on; return the job's id."""
     run = spool.reader.read_run(place)
     now = clock.now()
@@ -133,6 +148,7 @@ def _settle_lost(spool: Spool, place: ClaimedPlace, claim: Claim, draw: float) -
     hook_recovery.withdraw(spool, place, claim.job)
     hook_markers.put_for(spool, claim, record, target, settings)
     moved = spool.claims.settle(claim, record, target)
+    report(entry, target)
     spool.disk.commit(*moved.owed)
     return moved.id
 

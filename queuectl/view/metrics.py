@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,8 +36,8 @@ from queuectl.view import health
 from queuectl.view.observer import Observer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "timeout", "cancelled", "interrupted")
-"""The outcomes that a worker counts for its own attempts; `lost` is found in recovery."""
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""The outcomes that a worker counts: `lost` for attempts of dead workers, found in recovery."""
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 14400)
 """The buckets of waits and durations, in seconds: jobs take from milliseconds to hours."""
 _MODE = 0o644  # node_exporter is another user
@@ -160,14 +160,16 @@ class WorkerMetrics(Observer):
 
         attempts = Counter(
             "queuectl_attempts",
-            "Attempts that this worker has finished and recorded, by outcome.",
+            "Attempts that this worker has recorded, by outcome; lost: those of dead workers.",
             ["spool", "outcome"],
             registry=registry,
         )
         # Every series begins at 0: rate() cannot see the increase of one that begins at 1.
         self._attempts = {outcome: attempts.labels(spool, outcome) for outcome in OUTCOMES}
         self._deaths = counter(
-            "deaths", "Jobs that died after an attempt by this worker, except cancelled ones."
+            "deaths",
+            "Jobs that this worker has given up on, and files that are not valid jobs; "
+            "cancelled jobs are not counted.",
         ).labels(spool)
         self._durations = histogram("attempt_duration_seconds", "Duration of attempts in seconds.")
         self._waits = histogram(
@@ -189,7 +191,7 @@ class WorkerMetrics(Observer):
         self._attempts[entry.outcome].inc()
         if target == "dead" and entry.outcome != "cancelled":
             self._deaths.inc()
-        if entry.started_at and entry.finished_at:
+        if entry.outcome != "lost" and entry.started_at and entry.finished_at:
             start, end = map(clock.parse_timestamp, (entry.started_at, entry.finished_at))
             self._durations.observe(max(end - start, 0.0))
 
@@ -197,9 +199,17 @@ class WorkerMetrics(Observer):
         """The disk has refused an outcome; the worker will try again."""
         self._errors.inc()
 
-    def recovered(self, count: int) -> None:
-        """The worker has moved on `count` jobs of dead workers."""
-        self._recovered.inc(count)
+    def recovered(self, entry: Attempt | None, target: State) -> None:
+        """A job of a dead worker has moved on; the dead worker has not counted its attempt."""
+        self._recovered.inc()
+        if entry is None:
+            self.rejected()
+        else:
+            self.settled(entry, target)
+
+    def rejected(self) -> None:
+        """A waiting file that is not a valid job has moved to `dead/`."""
+        self._deaths.inc()
 
 
 def _label(path: str) -> str:

@@ -17,8 +17,14 @@ class Observer:
     def settle_failed(self) -> None:
         """The disk has refused an outcome; the worker will try again."""
 
-    def recovered(self, count: int) -> None:
-        """The worker has moved on `count` jobs of dead workers."""
+    def recovered(self, entry: Attempt | None, target: State) -> None:
+        """A job of a dead worker has moved to state `target`, after the attempt `entry`.
+
+        Without an `entry` its file is not a valid job, and `target` is dead.
+        """
+
+    def rejected(self) -> None:
+        """A waiting file that is not a valid job has moved to `dead/`."""
 
 
 NO_OBSERVER = Observer()

@@ -13,7 +13,6 @@ import contextlib
 import heapq
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -43,6 +42,8 @@ _FEW_FILES = 5000
 """A directory with at most this many files is looked at in full: 15 ms, and no inode is trusted."""
 _FEW_WANTED = 2000
 """At most this many entries are picked from all of them; for more, all are sorted."""
+MAX_ARRIVALS = 500_000
+"""Arrivals that are kept until somebody asks for them; of more, the newest."""
 _MAX_RESULTS = 8
 """Searches and orders that are remembered."""
 
@@ -123,7 +124,9 @@ class Browser:
         }
         self._digests: dict[Entry, _Digest] = {}
         self._results: dict[tuple[object, ...], list[Entry]] = {}
-        self._arrived: deque[Entry] = deque(maxlen=200_000)
+        self._arrived: list[Entry] = []
+        self.left_out = 0
+        """The mtime, in ns, of the newest arrival that was left out of `arrivals`; else 0."""
         self.is_fresh = True
         """Whether the last `counts` looked at every directory, not at listings of a moment ago."""
 
@@ -142,8 +145,8 @@ class Browser:
     def arrivals(self) -> list[Entry]:
         """Return the files that listings have found new in a state since the last call."""
         with self._lock:
-            arrived = list(self._arrived)
-            self._arrived.clear()
+            self._leave_out_arrivals()
+            arrived, self._arrived = self._arrived, []
         return arrived
 
     def page(self, query: Query) -> Page:
@@ -278,6 +281,15 @@ class Browser:
         listing.version += 1
         listing.stamp = stamp
         listing.rest_until = clock.monotonic() + (clock.monotonic() - started) * _REST
+        if len(self._arrived) > 2 * MAX_ARRIVALS:
+            self._leave_out_arrivals()
+
+    def _leave_out_arrivals(self) -> None:
+        if len(self._arrived) > MAX_ARRIVALS:
+            self._arrived.sort(key=lambda entry: entry.changed)
+            old = self._arrived[:-MAX_ARRIVALS]
+            self.left_out = max(self.left_out, old[-1].changed)
+            del self._arrived[:-MAX_ARRIVALS]
 
     def _scan(self, state: State, before: _Entries) -> _Entries:
         """Read a state's directory, given what was there before, and note what has arrived."""

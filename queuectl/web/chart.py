@@ -47,10 +47,14 @@ class Chart(Struct, frozen=True):
     dead: int
     first: str
     middle: str
+    incomplete_before: str
 
 
-def draw(span: str, buckets: Sequence[Bucket]) -> Chart:
-    """Lay out the bars: completed at the bottom, failed attempts above, dead jobs on top."""
+def draw(span: str, buckets: Sequence[Bucket], complete_since: float = 0.0) -> Chart:
+    """Lay out the bars: completed at the bottom, failed attempts above, dead jobs on top.
+
+    Before `complete_since`, in seconds since the epoch, not everything is counted.
+    """
     top = _round_up(max((b.completed + b.failed + b.dead for b in buckets), default=0))
     step = WIDTH / len(buckets)
     bars = []
@@ -58,6 +62,7 @@ def draw(span: str, buckets: Sequence[Bucket]) -> Chart:
         x = number * step
         bars.append(Bar(_label(span, bucket.start), bucket, _segments(bucket, x, step, top), x))
     seconds, width = SPANS[span]
+    is_incomplete = bool(buckets) and complete_since > buckets[0].start
     return Chart(
         span=span,
         width=width,
@@ -68,6 +73,7 @@ def draw(span: str, buckets: Sequence[Bucket]) -> Chart:
         dead=sum(b.dead for b in buckets),
         first=f"{clock.format_duration(seconds).removesuffix('00m').removesuffix('00s')} ago",
         middle=f"{clock.format_duration(seconds / 2).removesuffix('00m').removesuffix('00s')} ago",
+        incomplete_before=_label(span, complete_since) if is_incomplete else "",
     )
 
 

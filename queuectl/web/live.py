@@ -173,7 +173,7 @@ class LiveUpdates:
     def _look(self) -> bool:
         """Count and publish; return whether this look was too short to read everything."""
         counts = self._browser.counts()
-        more = self._timeline.note(self._browser.arrivals(), MAX_RECORDS)
+        more = self._timeline.note(self._browser.arrivals(), MAX_RECORDS, self._browser.left_out)
         running = [worker for worker in self._queue.workers() if worker.alive]
         self._publish(
             counts=counts,

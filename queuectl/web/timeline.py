@@ -1,8 +1,9 @@
 """Outcomes over time: how many attempts completed or failed and how many jobs died.
 
-Each record that arrives in done/, failed/ or dead/ is read once; its history says when each attempt
-ended. So the chart also shows what happened before the page was opened, and an event that the watch
-has lost makes no difference.
+The attempt after which a job died counts as dead, and not as failed too. Each record that arrives
+in done/, failed/ or dead/ is read once; its history says when each attempt ended. So the chart also
+shows what happened before the page was opened, and an event that the watch has lost makes no
+difference.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import msgspec
 from msgspec import Struct
 
 from queuectl import clock
-from queuectl.errors import InvalidInput
 from queuectl.view.pages import Entry
+from queuectl.web.rendering import seconds_of
 
 SPANS: dict[str, tuple[int, int]] = {"5m": (300, 5), "1h": (3600, 60), "24h": (86400, 1800)}
 """The spans of the chart: the length of each, and of its buckets, in seconds."""
 LONGEST = 86400
 _GRAIN_SECONDS = 5
-_MAX_COUNTED = 400_000
-_FAILURES = ("failed", "timeout", "lost")
+MAX_REMEMBERED = 500_000
+"""Jobs whose attempts are remembered as counted; of more, those that changed last."""
+_COMPLETED, _FAILED, _DEAD = range(3)
+_KINDS = {"ok": _COMPLETED, "failed": _FAILED, "timeout": _FAILED, "lost": _FAILED}
 
 
 class Bucket(Struct, frozen=True):
@@ -32,6 +35,14 @@ class Bucket(Struct, frozen=True):
     completed: int
     failed: int
     dead: int
+
+
+class _Known(Struct, frozen=True, gc=False):
+    """What is counted of a job: its first `attempts`, and whether it died after them."""
+
+    attempts: int
+    is_dead: bool
+    changed: int
 
 
 class _Ended(Struct, frozen=True):
@@ -56,19 +67,21 @@ class Timeline:
         self._read = read
         self._lock = threading.Lock()
         self._grains: dict[int, list[int]] = {}
-        self._counted: dict[str, int] = {}
+        self._known: dict[str, _Known] = {}
         self._unread: list[Entry] = []
+        self._left_out = 0
 
-    def note(self, arrivals: Iterable[Entry], most: int) -> bool:
+    def note(self, arrivals: Iterable[Entry], most: int, left_out: int = 0) -> bool:
         """Count what is new in the records of jobs that have arrived in a state.
 
         At most `most` records are read, the newest first; returns whether some are left for the
-        next call.
+        next call. `left_out` is the mtime, in ns, of the newest record that is not among them.
         """
         horizon = clock.now() - LONGEST
         ended = [e for e in arrivals if e.state != "pending" and e.changed / 1e9 > horizon]
         with self._lock:
-            self._unread += sorted(ended, key=lambda entry: entry.changed)
+            self._left_out = max(self._left_out, left_out)
+            self._unread = sorted([*self._unread, *ended], key=lambda entry: entry.changed)
             now, self._unread = self._unread[-most:], self._unread[:-most]
         for entry in now:
             attempts = self._attempts(entry)
@@ -77,6 +90,12 @@ class Timeline:
         with self._lock:
             self._forget(horizon)
             return bool(self._unread)
+
+    def complete_since(self) -> float:
+        """Return the time since which everything is counted, in seconds since the epoch."""
+        with self._lock:
+            newest = self._unread[-1].changed if self._unread else 0
+            return max(newest, self._left_out) / 1e9
 
     def series(self, span: str) -> list[Bucket]:
         """Return the buckets of a span of SPANS, oldest first; the last one has not ended yet."""
@@ -98,17 +117,21 @@ class Timeline:
             return []
 
     def _count(self, entry: Entry, attempts: list[_Ended], horizon: float) -> None:
-        known = self._counted.pop(entry.name, 0)
-        for ended in attempts[known:]:
-            kind = 0 if ended.outcome == "ok" else 1 if ended.outcome in _FAILURES else None
-            if kind is not None and ended.finished_at is not None:
-                try:
-                    self._add(clock.parse_timestamp(ended.finished_at), kind, horizon)
-                except InvalidInput:
-                    continue
-        self._counted[entry.name] = max(known, len(attempts))
-        if entry.state == "dead":
-            self._add(entry.changed / 1e9, 2, horizon)
+        known = self._known.pop(entry.name, None)
+        if known is None or known.attempts > len(attempts):  # not seen yet, or the id is used again
+            horizon = max(horizon, self._left_out / 1e9)  # what is older may have been counted
+            known = _Known(0, False, 0)
+        is_dead = entry.state == "dead"
+        kinds = [_KINDS.get(ended.outcome) for ended in attempts[known.attempts :]]
+        times = [ended.finished_at for ended in attempts[known.attempts :]]
+        if is_dead and kinds and kinds[-1] != _COMPLETED and times[-1]:
+            kinds[-1] = _DEAD
+        elif is_dead and not (known.is_dead and known.attempts == len(attempts)):
+            self._add(entry.changed / 1e9, _DEAD, horizon)
+        for kind, stamp in zip(kinds, times, strict=True):
+            if kind is not None and (moment := seconds_of(stamp)) is not None:
+                self._add(moment, kind, horizon)
+        self._known[entry.name] = _Known(len(attempts), is_dead, entry.changed)
 
     def _add(self, moment: float, kind: int, horizon: float) -> None:
         if moment > horizon:
@@ -119,6 +142,6 @@ class Timeline:
     def _forget(self, horizon: float) -> None:
         for start in [start for start in self._grains if start < horizon]:
             del self._grains[start]
-        if len(self._counted) > _MAX_COUNTED:  # forget the oldest half: nearly all have ended
-            for name in list(self._counted)[: _MAX_COUNTED // 2]:
-                del self._counted[name]
+        if len(self._known) > MAX_REMEMBERED:
+            for name in list(self._known)[: MAX_REMEMBERED // 2]:
+                self._left_out = max(self._left_out, self._known.pop(name).changed)

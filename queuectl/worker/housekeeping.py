@@ -94,14 +94,14 @@ class Housekeeper:
         self.scanned.set()
         with self._troubles.survived("recovery"):
             grace = self._spool.settings.last_good.kill_grace
-            moved = recover(
+            recover(
                 self._spool,
                 grace=grace,
                 draw=random.random(),
                 heir=self._heir,
                 stopping=self._closing.is_set,
+                report=self._observer.recovered,
             )
-            self._observer.recovered(len(moved))
         if clock.monotonic() >= self._next_sweep:
             self._next_sweep = clock.monotonic() + SWEEP_INTERVAL
             with self._troubles.survived("removing leftovers"):

@@ -13,6 +13,7 @@ from queuectl.record.job import State
 from queuectl.spool.places import WAITING, Ready, Unfit
 from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
+from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.worker import prescan
 from queuectl.worker.backlog import Backlog
 from queuectl.worker.hooks import Hooks
@@ -26,12 +27,17 @@ class Intake:
     """Looks at waiting files and remembers what it saw; all threads of a worker share it."""
 
     def __init__(
-        self, spool: Spool, hooks: Hooks, changed: Callable[[], None] = lambda: None
+        self,
+        spool: Spool,
+        hooks: Hooks,
+        changed: Callable[[], None] = lambda: None,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
         self.spool = spool
         self.changed = changed
         """Wakes the main thread: it has to look at something sooner than it had thought."""
         self._hooks = hooks
+        self._observer = observer
         self.backlog = Backlog()
         self.unready = Unready()
         self.postponed = Postponed[Name](changed)
@@ -78,6 +84,7 @@ class Intake:
         finally:
             if moved:
                 self._hooks.happened(marker)
+                self._observer.rejected()
             else:
                 self._hooks.withdraw(marker)
         return kept

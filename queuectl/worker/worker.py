@@ -63,7 +63,7 @@ class Worker:
         )
         self._signals = StopSignals(self._watch)
         self._hooks = Hooks(spool, self.info.name, slots, changed=self._watch.notify)
-        self._intake = Intake(spool, self._hooks, self._watch.notify)
+        self._intake = Intake(spool, self._hooks, self._watch.notify, observer)
         shared = Workshop(self.info.name, self._intake, self._hooks, observer, self._released)
         self.tally = shared.tally
         self._slots = Slots(slots, shared, failed=self._fail)

@@ -278,10 +278,23 @@ class TestObserver:
     ) -> None:
         observer = metrics.WorkerMetrics("/spool", registry)
         observer.settle_failed()
-        observer.recovered(3)
+        assert counted()["queuectl_settle_errors_total"] == 1
+
+    def test_jobs_of_dead_workers(
+        self, registry: CollectorRegistry, counted: Callable[[], dict[str, float]]
+    ) -> None:
+        observer = metrics.WorkerMetrics("/spool", registry)
+        assert counted()["queuectl_attempts_total lost"] == 0
+        observer.recovered(attempt("lost"), "failed")
+        observer.recovered(attempt("lost"), "dead")
+        observer.recovered(attempt("ok"), "completed")
+        observer.recovered(None, "dead")  # its file is not a valid job
         found = counted()
-        assert found["queuectl_settle_errors_total"] == 1
-        assert found["queuectl_recovered_jobs_total"] == 3
+        assert found["queuectl_recovered_jobs_total"] == 4
+        assert found["queuectl_attempts_total lost"] == 2
+        assert found["queuectl_attempts_total ok"] == 1
+        assert found["queuectl_deaths_total"] == 2
+        assert found["queuectl_attempt_duration_seconds_count"] == 1  # nobody saw a lost one end
 
     @promtool_needed
     def test_promtool_has_nothing_to_say(self, registry: CollectorRegistry) -> None:
@@ -348,12 +361,28 @@ class TestWorker:
     ) -> None:
         settings(backoff_base=1000)
         first = fetch()
-        queuectl("enqueue", "--id", "a", "sleep 300")
+        queuectl("enqueue", "--id", "a", "--max-retries", "0", "sleep 300")
         eventually(lambda: spool.is_in("processing", "a"))
         first.process.process.kill()
         first.process.left()
         second = fetch()
         eventually(lambda: values(second())["queuectl_recovered_jobs_total"] == 1)
+        found = values(second())
+        assert found["queuectl_attempts_total lost"] == 1
+        assert found["queuectl_deaths_total"] == 1
+
+    def test_a_file_that_is_not_a_valid_job_is_a_death(
+        self,
+        settings: Configure,
+        spool: Spool,
+        eventually: Eventually,
+        fetch: Callable[..., Served],
+    ) -> None:
+        settings(quiet_period=0)
+        get = fetch()
+        (spool.root / "pending" / "bad.json").write_text('{"command": 7}')
+        eventually(lambda: values(get())["queuectl_deaths_total"] == 1)
+        assert spool.is_in("dead", "bad")
 
     def test_a_spool_that_cannot_be_read_is_reported(
         self,
@@ -440,6 +469,7 @@ NO_WORKER = {
 }
 FAILED, OK = 'queuectl_attempts_total{outcome="failed"}', 'queuectl_attempts_total{outcome="ok"}'
 TIMEOUT = 'queuectl_attempts_total{outcome="timeout"}'
+LOST = 'queuectl_attempts_total{outcome="lost"}'
 TEXTFILE = 'node_textfile_mtime_seconds{file="/var/lib/prometheus/node-exporter/queuectl.prom"}'
 FIRING = [
     (NO_WORKER, "QueuectlNoWorker"),
@@ -448,6 +478,7 @@ FIRING = [
     ({'queuectl_jobs{state="dead"}': 101}, "QueuectlDeadLetters"),
     ({FAILED: "0+2x120", OK: "0+1x120", TIMEOUT: "0x120"}, "QueuectlAttemptsFail"),
     ({FAILED: "0x120", OK: "0+1x120", TIMEOUT: "0+2x120"}, "QueuectlAttemptsFail"),
+    ({FAILED: "0x120", OK: "0+1x120", LOST: "0+2x120"}, "QueuectlAttemptsFail"),
     ({"queuectl_settle_errors_total": "0+1x120"}, "QueuectlOutcomesNotWritten"),
     ({"queuectl_recovered_jobs_total": "0+1x120"}, "QueuectlWorkersDie"),
     ({"queuectl_settings_valid": 0}, "QueuectlSettingsBroken"),

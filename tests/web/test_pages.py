@@ -73,9 +73,9 @@ def test_the_counts_are_on_the_overview(settled: Queue, client: Any) -> None:
 
 def test_the_chart_is_a_table_too(settled: Queue, client: Any) -> None:
     text = client.get("/?span=5m").text
-    assert "1 completed, 1 failed attempts, 1 dead" in text
+    assert "1 completed, 0 failed attempts, 1 dead" in text
     rows = re.findall(r"</th>" + r'<td class="num">(\d+)</td>' * 3, text)
-    assert [sum(map(int, column)) for column in zip(*rows, strict=True)] == [1, 1, 1]
+    assert [sum(map(int, column)) for column in zip(*rows, strict=True)] == [1, 0, 1]
 
 
 def test_the_chart_counts_the_attempts_of_a_job_that_was_retried_once_each(
@@ -175,6 +175,8 @@ def test_what_does_not_exist_is_a_clear_page(
     assert answer.status_code == status
     assert "data-refusal" in answer.text
     assert "Traceback" not in answer.text
+    for link in ("/", "/jobs", "/dead", "/workers", "/settings"):
+        assert f'<li><a href="{link}">' in answer.text
     as_json = client.get(path, headers={"Accept": "application/json"})
     assert as_json.status_code == status
     assert as_json.json()["error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -126,6 +127,108 @@ def test_the_timeline_reads_the_newest_first_and_the_rest_later(
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 5
     assert not timeline.note([], 5)
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 9
+
+
+def sums(timeline: Timeline) -> tuple[int, int, int]:
+    series = timeline.series("1h")
+    return (
+        sum(bucket.completed for bucket in series),
+        sum(bucket.failed for bucket in series),
+        sum(bucket.dead for bucket in series),
+    )
+
+
+@pytest.fixture
+def look(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int, int]]:
+    """Count what has arrived, and return the sums of the chart."""
+    monkeypatch.setattr("queuectl.view.pages._REST", 0)
+    browser = queue.browser()
+    timeline = Timeline(browser.read)
+
+    def looked() -> tuple[int, int, int]:
+        browser.counts()
+        timeline.note(browser.arrivals(), 1000, browser.left_out)
+        return sums(timeline)
+
+    return looked
+
+
+def test_the_attempt_after_which_a_job_died_is_a_death_and_no_failure(
+    queue: Queue, drain: Callable[..., Any], look: Callable[[], tuple[int, int, int]]
+) -> None:
+    queue.enqueue("exit 1", id="bad", max_retries=0)
+    drain(queue)
+    assert look() == (0, 0, 1)
+
+
+def test_a_death_counts_once_whatever_is_done_to_its_file(
+    queue: Queue, drain: Callable[..., Any], look: Callable[[], tuple[int, int, int]]
+) -> None:
+    queue.enqueue("exit 1", id="bad", max_retries=0)
+    queue.enqueue("true", id="none")
+    queue.cancel("none")
+    drain(queue)
+    assert look() == (0, 0, 2)
+    for job_id in ("bad", "none"):
+        path = Path(queue.spool.layout.job("dead", job_id))
+        os.utime(path)
+        assert look() == (0, 0, 2)
+        path.rename(path.with_suffix(".aside"))
+        look()
+        path.with_suffix(".aside").rename(path)
+        assert look() == (0, 0, 2)
+
+
+def test_a_job_that_dies_again_after_a_retry_has_died_twice(
+    queue: Queue, drain: Callable[..., Any], look: Callable[[], tuple[int, int, int]]
+) -> None:
+    queue.enqueue("exit 1", id="bad", max_retries=0)
+    drain(queue)
+    look()
+    queue.retry("bad")
+    look()
+    drain(queue)
+    assert look() == (0, 0, 2)
+
+
+def test_an_id_that_is_used_again_is_another_job(
+    queue: Queue, drain: Callable[..., Any], look: Callable[[], tuple[int, int, int]]
+) -> None:
+    queue.enqueue('test "$QUEUECTL_ATTEMPT" = 2', id="a", max_retries=1)
+    queue.set_setting("backoff_base", "0.01")
+    drain(queue)
+    assert look() == (1, 1, 0)
+    queue.purge("completed")
+    look()
+    queue.enqueue("true", id="a")
+    drain(queue)
+    assert look() == (2, 1, 0)
+
+
+def test_the_chart_says_before_when_it_is_incomplete(
+    queue: Queue, drain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queuectl.view.pages.MAX_ARRIVALS", 6)
+    queue.enqueue_many([{"command": "true", "id": f"j{n}"} for n in range(9)])
+    drain(queue)
+    ago = {}
+    for number in range(9):
+        path = queue.spool.layout.job("completed", f"j{number}")
+        ago[number] = int(clock.now()) - 100 + 10 * number
+        os.utime(path, (ago[number], ago[number]))
+    browser = queue.browser()
+    timeline = Timeline(browser.read)
+    browser.counts()
+    arrivals = browser.arrivals()
+    assert [entry.name for entry in arrivals] == [f"j{n}.json" for n in range(3, 9)]
+    assert timeline.note(arrivals, 4, browser.left_out)
+    assert sums(timeline) == (4, 0, 0)
+    assert timeline.complete_since() == ago[4]
+    assert not timeline.note([], 4, browser.left_out)
+    assert timeline.complete_since() == ago[2]
+    before = draw("5m", timeline.series("5m"), timeline.complete_since()).incomplete_before
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", before)
+    assert draw("5m", timeline.series("5m"), 0.0).incomplete_before == ""
 
 
 def test_one_task_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,14 @@ def overview(request: Request, site: Site) -> Response:
     if span not in SPANS:
         raise InvalidInput(f"unknown span '{printable(span)}'; choose from {', '.join(SPANS)}")
     counts = site.counts()
-    site.timeline.note(site.browser.arrivals(), _MAX_RECORDS)  # which the counting has found
+    arrivals = site.browser.arrivals()  # which the counting has found
+    site.timeline.note(arrivals, _MAX_RECORDS, site.browser.left_out)
     return site.renderer.render(
         "overview.html",
         nav="overview",
         counts=counts,
         workers=site.queue.workers(),
-        chart=draw(span, site.timeline.series(span)),
+        chart=draw(span, site.timeline.series(span), site.timeline.complete_since()),
         spans=SPANS,
         recent=site.browser.page(_RECENT).jobs,
     )
