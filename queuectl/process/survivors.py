@@ -73,7 +73,7 @@ def end(marks: Marks, grace: float, *, gives_up: Callable[[float], bool]) -> boo
     """
     if not _has_proc():
         return _end_unseen(marks, grace, gives_up)
-    started = monotonic()
+    started: float | None = None  # after the first look, which may take long
     asked: set[int] = set()
     known: dict[int, int] = {}  # start time by id: another process may get the same id later
     while True:
@@ -86,7 +86,8 @@ def end(marks: Marks, grace: float, *, gives_up: Callable[[float], bool]) -> boo
             if not running and not is_held:
                 return True
             if not running:  # nobody is left who could use the time
-                grace = min(grace, monotonic() - started)
+                grace = min(grace, 0.0 if started is None else monotonic() - started)
+        started = monotonic() if started is None else started
         waited = monotonic() - started
         if gives_up(waited - grace):
             return False

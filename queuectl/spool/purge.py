@@ -26,13 +26,15 @@ def purge(spool: Spool, places: Iterable[Place]) -> int:
     with locked(spool.layout.id_lock, spool.disk.file_mode):
         for place in places:
             removed = spool.layout.staged()
-            beside = _move_away(spool, _beside(spool, place))
+            beside = _move_away(spool, [*_beside(spool, place)])
             try:
                 spool.disk.take(place.path, removed)
-            except FileNotFoundError:
+            except OSError as error:
                 for path, staged in beside:
                     spool.disk.take(staged, path)
-                continue
+                if isinstance(error, FileNotFoundError):
+                    continue
+                raise
             for _, staged in beside:
                 discard(staged)
             discard_tree(removed)
@@ -65,8 +67,11 @@ def purge_older(spool: Spool, state: State, seconds: float) -> Iterator[int]:
 
 
 def _beside(spool: Spool, place: Place) -> Iterator[str]:
-    """Name the files of a job apart from its own: its reason and its logs, if they exist."""
-    with contextlib.suppress(InvalidInput, OSError):
+    """Name the files of a job apart from its own: its reason and its logs, if they exist.
+
+    Raises OSError if the record, which names the logs, cannot be read now.
+    """
+    with contextlib.suppress(InvalidInput, FileNotFoundError, PermissionError):
         yield spool.layout.reason(place.id)
         for entry in spool.reader.read(place.path)[0].history:
             yield spool.layout.log(place.id, entry.attempt)

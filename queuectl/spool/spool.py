@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 
+from queuectl import clock
 from queuectl.disk import filesystem
 from queuectl.disk.durable import Disk, discard
 from queuectl.disk.reading import exists, kind
@@ -15,6 +16,9 @@ from queuectl.spool.claims import Claims
 from queuectl.spool.layout import Layout
 from queuectl.spool.reader import Reader
 from queuectl.spool.settings_file import SettingsFile
+
+_REST = 2.0
+"""Seconds after which a directory that nobody has changed is at rest."""
 
 
 class Spool:
@@ -111,19 +115,29 @@ def open_spool(root: str, *, create: bool) -> Spool:
     becomes a spool, private to its user.
     """
     root = os.path.abspath(root)
-    if not any(map(os.path.exists, Layout(root).marks)):
+    is_new = not any(map(os.path.exists, Layout(root).marks))
+    if is_new:
         if not create:
             raise SpoolUnusable(f"there is no spool at {root}: `queuectl enqueue` makes one")
         _make_root(root)
+    at_rest = is_new or _is_at_rest(root)
     spool = Spool(root)
     spool.make_directories()
-    if not exists(spool.layout.settings):
+    if at_rest and not exists(spool.layout.settings):
         staged = spool.layout.staged()
         spool.disk.write(staged, template().encode())
         with contextlib.suppress(FileExistsError):
             spool.disk.publish(staged, spool.layout.settings)
         discard(staged)
     return spool
+
+
+def _is_at_rest(root: str) -> bool:
+    """Whether nobody has changed the names in a directory within the last seconds.
+
+    If `queue.toml` is missing and the spool is not at rest, an editor may be about to put it back.
+    """
+    return os.stat(root).st_mtime < clock.now() - _REST
 
 
 def _make_root(root: str) -> None:

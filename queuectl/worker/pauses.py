@@ -30,8 +30,11 @@ class Pauses:
         self.given_up = threading.Event()
         """Set when the worker stops now: it has no time to try again. Ends all pauses."""
 
-    def pause(self, slot: int, why: str) -> None:
-        """Pause before the next try, longer each time; until then no slot takes a new job."""
+    def pause(self, slot: int, why: str, *, until_reset: bool = False) -> None:
+        """Pause before the next try, longer each time; until then no slot takes a new job.
+
+        With `until_reset`, none does before the slot is `reset`: also not during its next try.
+        """
         with self._lock:
             seconds = self._next.get(slot, FIRST_PAUSE)
             self._next[slot] = min(seconds * 2, LONGEST_PAUSE)
@@ -40,15 +43,21 @@ class Pauses:
         log.error("%s; trying again in %g s", why, seconds)
         with slot_lock.released():
             self.given_up.wait(seconds)
+        if not until_reset:
+            self._end(slot)
+
+    def reset(self, slot: int) -> None:
+        """Make a slot's next pause a short one again: its work is over."""
+        if slot in self._next:
+            with self._lock:
+                self._next.pop(slot, None)
+            self._end(slot)
+
+    def _end(self, slot: int) -> None:
         with self._lock:
             self._pausing.discard(slot)
             if not self._pausing:
                 self._nobody.set()
-
-    def reset(self, slot: int) -> None:
-        """Make a slot's next pause a short one again: its try has succeeded."""
-        with self._lock:
-            self._next.pop(slot, None)
 
     @property
     def any_now(self) -> bool:

@@ -271,6 +271,14 @@ class Slot:
         """
         if entry.outcome != "ok" and self.is_cancelled(claim):
             entry = replace(entry, outcome="cancelled")  # cancelled while it was failing anyway
+        try:
+            return self._try_to_settle(claim, entry, marker, is_aside=is_aside)
+        finally:
+            self._pauses.reset(self.number)
+
+    def _try_to_settle(
+        self, claim: Claim, entry: Attempt, marker: str | None, *, is_aside: bool
+    ) -> Settled | None:
         while True:
             moved, failure = Moved(claim.id, []), None
             try:
@@ -294,9 +302,8 @@ class Slot:
                     is_put = is_aside or self._shared.is_of_one_file(error)
                     if is_put and self._shared.aside.put(Unsettled(claim, entry, marker), why):
                         return None
-                    self._pauses.pause(self.number, why)
+                    self._pauses.pause(self.number, why, until_reset=True)
                     continue
-            self._pauses.reset(self.number)
             seen = Ready(moved.id, len(record.history), record)
             return Settled(claim, entry, target, seen, moved.owed, marker, failure)
 

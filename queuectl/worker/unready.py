@@ -7,7 +7,6 @@ from queuectl.record.job import State
 from queuectl.spool.places import Unfit
 
 Name = tuple[State, str]
-_UNKNOWN: tuple[int, ...] = ()  # the version of a file that could not be looked at
 
 
 class Unready:
@@ -28,14 +27,9 @@ class Unready:
         self._since[state, name] = (seen.version, since)
         return now - since >= quiet_period
 
-    def add(self, state: State, name: str) -> bool:
-        """Note a file that cannot be read or claimed yet, for a reason other than its content.
-
-        Returns whether that is new.
-        """
-        before = self._since.get((state, name))
-        self._since[state, name] = (_UNKNOWN, clock.monotonic())
-        return before is None or before[0] != _UNKNOWN
+    def add(self, state: State, name: str) -> None:
+        """Note a file that cannot be claimed yet, for a reason other than its content."""
+        self._since[state, name] = ((), clock.monotonic())
 
     def forget(self, state: State, name: str) -> None:
         """Forget a file: it is gone, or has become a job."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue
+from queuectl import Queue, slot_lock
 from queuectl.disk.durable import Disk
 from queuectl.disk.filesystem import FileSystem
 from queuectl.errors import NotDurable
@@ -259,6 +259,46 @@ def test_no_job_is_taken_while_another_cannot_be_settled(
         queue.enqueue("true")
     drain(queue, slots=1)
     assert order == ["claim", *["refused"] * 3, "settled", *["claim", "settled"] * 2]
+
+
+def test_no_other_slot_takes_a_job_during_the_next_try_to_settle(
+    queue: Queue,
+    tmp_path: Path,
+    drain: Callable[..., Any],
+    eventually: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other slot waits for the end of the pause, and must wait for the end of the trouble."""
+    tries: list[str] = []
+    taken: list[tuple[str, int]] = []
+    take, renew = Claims.take, Disk.renew
+
+    def noted_take(claims: Claims, worker: str, state: Any, name: str, *more: Any) -> Any:
+        taken.append((name, len(tries)))
+        return take(claims, worker, state, name, *more)
+
+    def full_twice(disk: Disk, path: str, data: bytes, *, staged: str) -> None:
+        if "/a.1.json" in path and len(tries) < 3:
+            tries.append(path)
+            with slot_lock.released():
+                if len(tries) == 1:
+                    eventually((tmp_path / "b-runs").exists)
+                else:
+                    (tmp_path / "b-may-end").touch()
+                    eventually(lambda: queue.get("b").state == "completed")
+                    threading.Event().wait(0.2)  # time to do the wrong thing
+            raise FULL
+        renew(disk, path, data, staged=staged)
+
+    queue.enqueue("true", id="a", priority=1)
+    wait = "while [ ! -e b-may-end ]; do sleep 0.01; done"
+    queue.enqueue(f"touch b-runs; {wait}", id="b", cwd=tmp_path)
+    queue.enqueue("true", id="c", priority=-1)
+    monkeypatch.setattr(Claims, "take", noted_take)
+    monkeypatch.setattr(Disk, "renew", full_twice)
+    drain(queue)
+    assert ("c.json", 3) in taken
+    assert not [name for name, tried in taken if name == "c.json" and tried < 3]
 
 
 def test_a_cancel_after_the_end_of_a_failed_command_cancels_the_job(
