@@ -70,9 +70,9 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     reasons: list[str] = []
     pause = Pauses.pause
 
-    def noted(self: Pauses, slot: int, why: str) -> None:
+    def noted(self: Pauses, slot: int, why: str, **more: bool) -> None:
         reasons.append(why)
-        pause(self, slot, why)
+        pause(self, slot, why, **more)
 
     monkeypatch.setattr(Pauses, "pause", noted)
     return reasons
