@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 
 from queuectl.disk.reading import read_regular
+from queuectl.record.job import MAX_RECORD_BYTES
 from queuectl.spool.layout import Layout
 from queuectl.spool.places import Claim, ClaimedPlace
 from queuectl.spool.spool import Spool
@@ -46,6 +48,9 @@ def _path(layout: Layout, claim: Claim | ClaimedPlace) -> str:
 
 
 def _name(path: str) -> bytes:
-    """Return what tells one file from a later one in its place: an inode may be used again."""
-    found = os.lstat(path)
-    return b"%d %d\n" % (found.st_ino, found.st_mtime_ns)
+    """Return what tells one job's file from a later one in its place, also after a restore.
+
+    Its inode does neither: it may be used again, and is another one in a copy.
+    """
+    data, found = read_regular(path, MAX_RECORD_BYTES)
+    return b"%d %08x\n" % (found.st_mtime_ns, zlib.crc32(data))

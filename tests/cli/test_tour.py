@@ -44,7 +44,7 @@ VARYING = [
     (re.compile(r"\b[\w.-]+?-\d+-[0-9a-f]{4}\b"), "WORKER"),
     (re.compile(r"\b(?:\d+(?:\.\d+)?m?s|\d+m\d\ds|\d+h\d\dm|\d+d\d+h)\b"), "DURATION"),
     (re.compile(r"\b(WORKER +)\d+\b"), r"\1PID"),
-    (re.compile(r"\b(DURATION +)\d+$", re.M), r"\1PID"),
+    (re.compile(r"\b(DURATION +)\d{2,}\b"), r"\1PID"),
     (re.compile(r'"(host|boot_id|pid_namespace)": ".*?"'), r'"\1": HOST'),
     (re.compile(r'"(pid|slot|inode)": \d+'), r'"\1": NUMBER'),
     (ID, "ID"),

@@ -41,6 +41,7 @@ def enter() -> None:
             del os.environ[name]
     os.environ["HOME"] = _empty_home()
     os.environ["LANG"] = "C.UTF-8"
+    os.environ["PAGER"] = "cat"  # nobody is there to turn its pages
     os.umask(UMASK)
     for number in SIGNALS:
         if signal.getsignal(number) == signal.SIG_IGN:

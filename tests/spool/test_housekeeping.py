@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,16 +55,6 @@ def test_without_a_setting_jobs_are_kept_for_good(
     old = _age(drop("old.json", state="done"), 9999 * DAY)
     drain(queue)
     assert old.exists()
-
-
-@pytest.fixture
-def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Move the clock on: nothing can set the time of a file's last change."""
-
-    def move(hours: float) -> None:
-        monkeypatch.setattr(clock, "now", lambda: time.time() + hours * 3600)
-
-    return move
 
 
 @pytest.mark.parametrize(("hours", "stays"), [(35, True), (37, False)])

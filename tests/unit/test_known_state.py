@@ -73,7 +73,7 @@ def test_whatever_starts_the_tests_they_begin_in_one_state(
 
 def test_the_variables_are_few() -> None:
     (variables, umask, descriptors, blocked), (ignored, *_) = _told(**HOSTILE)
-    assert variables == ["HOME", "LANG", "PATH", known_state.HOME_OF_THE_RUN]
+    assert variables == ["HOME", "LANG", "PAGER", "PATH", known_state.HOME_OF_THE_RUN]
     assert (umask, descriptors, blocked) == (0o022, [True] * 3, 0)
     by_python = {str(int(signal.SIGPIPE)), str(int(signal.SIGXFSZ))}  # by each Python, at its start
     assert set(ignored) <= by_python
@@ -83,7 +83,7 @@ def test_this_very_process_is_in_it() -> None:
     strange = {
         name
         for name in os.environ
-        if name not in known_state.KEPT | known_state.OUR_SWITCHES | {"HOME", "LANG"}
+        if name not in known_state.KEPT | known_state.OUR_SWITCHES | {"HOME", "LANG", "PAGER"}
         and not name.startswith(known_state.KEPT_FAMILIES)
     }
     assert strange == set()
