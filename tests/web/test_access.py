@@ -13,7 +13,7 @@ from queuectl.web.access import Access
 TOKEN = "a-long-enough-secret"
 POSTS = (
     *("/enqueue", "/enqueue/json", "/jobs/one/cancel", "/jobs/one/retry", "/dead/retry"),
-    *("/dead/retry-all", "/dead/purge", "/settings/max_retries"),
+    *("/dead/retry-all", "/dead/purge", "/settings", "/settings/max_retries"),
 )
 
 
@@ -72,7 +72,14 @@ def test_a_form_that_is_not_from_our_own_page_changes_nothing(
     queue.enqueue("true", id="one")
     before = bytes_of()
     fields = {"command": "touch /tmp/x", "json": '{"command": "true"}', "value": "1", "id": "one"}
-    assert client.post(path, data={**fields, "sure": "yes"}, headers=headers).status_code == 403
+    assert (
+        client.post(
+            path,
+            data={**fields, "sure": "yes", "was-max_retries": "3", "max_retries": "9"},
+            headers=headers,
+        ).status_code
+        == 403
+    )
     assert bytes_of() == before
 
 

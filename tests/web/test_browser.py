@@ -187,14 +187,18 @@ def test_a_setting_is_changed_refused_and_set_back(queue: Queue, page: Any, addr
     page.watcher.expect("400")
     live(page, address + "/settings")
     page.get_by_label("max_retries", exact=True).fill("9")
-    page.get_by_role("button", name="Save max_retries").click()
+    page.get_by_label("timeout", exact=True).fill("20")
+    page.get_by_role("button", name="Save changes").click()
     expect(page.locator(".flash")).to_contain_text("Saved")
+    assert queue.setting("timeout") == 20
     assert queue.setting("max_retries") == 9
     page.get_by_label("max_retries", exact=True).fill("-1")
-    page.get_by_role("button", name="Save max_retries").click()
+    page.keyboard.press("Enter")
     expect(page.locator("#e-max_retries")).to_contain_text("not -1")
+    page.get_by_label("timeout", exact=True).fill("30")
     page.get_by_role("button", name="Reset max_retries to its default").click()
     expect(page.get_by_label("max_retries", exact=True)).to_have_value("3")
+    expect(page.get_by_label("timeout", exact=True)).to_have_value("30")  # an edit is kept
     assert queue.setting("max_retries") == 3
 
 
