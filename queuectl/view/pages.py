@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from queuectl import clock
 from queuectl.disk.reading import DirectoryStamp, directory_stamp, read_regular
@@ -93,7 +93,7 @@ class _Record(Struct, frozen=True):
     priority: int = 0
     created_at: str | None = None
     run_at: str | None = None
-    history: list[Raw] = []
+    attempts: int = 0
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -251,7 +251,13 @@ class Browser:
         words = record.command
         text = (words if isinstance(words, str) else " ".join(words))[:MAX_SEARCHED_CHARS]
         created = entry.changed / 1e9 if created is None else created
-        return _Digest(text.lower(), record.priority, created, len(record.history), due or 0.0)
+        return _Digest(
+            text.lower(),
+            record.priority,
+            created,
+            record.attempts + (entry.place is not None),
+            due or 0.0,
+        )
 
     def _entries(self, state: State) -> list[Entry]:
         if state == "processing":  # few, and each is there only for a short time: never remembered

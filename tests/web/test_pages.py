@@ -88,6 +88,30 @@ def test_the_chart_counts_the_attempts_of_a_job_that_was_retried_once_each(
     assert "1 completed, 2 failed attempts, 0 dead" in client.get("/").text
 
 
+def test_the_first_attempt_counts_while_it_runs(
+    queue: Queue, client: Any, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    queue.enqueue("sleep 60", id="runs")
+
+    def script(worker: Any) -> None:
+        eventually(lambda: queue.get("runs").pid)
+        pages = client.get("/jobs/runs").text, client.get("/jobs").text
+        worker.stop_now()
+        worker._watch.notify()
+        assert "<dt>Attempts</dt><dd>1<" in pages[0]
+        assert 'data-label="Attempts" class="num">1<' in pages[1]
+
+    work(queue, script)
+    assert "<dt>Attempts</dt><dd>0<" in client.get("/jobs/runs").text  # interrupted: not counted
+    assert 'data-label="Attempts" class="num">0<' in client.get("/jobs").text
+
+
+def test_a_retried_job_that_waits_has_no_reason(settled: Queue, client: Any) -> None:
+    assert "exit status 3" in client.get("/jobs?q=bad").text
+    settled.retry("bad")
+    assert "exit status 3" not in client.get("/jobs?q=bad").text
+
+
 def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: Any) -> None:
     text = client.get("/jobs/bad").text
     assert "exit status 3" in text
