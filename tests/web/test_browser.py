@@ -327,7 +327,9 @@ def test_a_page_whose_server_has_another_token_now_says_so(
     expect(page.locator(".link")).to_have_text("Not connected")
     port = first.partition("?")[0].rpartition(":")[2].rstrip("/")
     second, _ = serve("--port", port)
-    expect(page.locator("#alert")).to_contain_text("each start makes a new one")
+    expect(page.locator("#alert")).to_have_text(
+        "The server has another token now: reload to sign in."
+    )
     other = page.context.new_page()
     other.goto(second)
     expect(page.locator(".link")).to_have_text("Live")  # the browser has the new cookie
