@@ -6,6 +6,7 @@ that are invisible or change the direction of text (control characters, bidi mar
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -102,6 +103,7 @@ class Renderer:
             segment=segment,
             job_address=job_address,
             command=command_of,
+            quoted=shlex.quote,
             took=took,
             duration=clock.format_duration,
         )

@@ -74,6 +74,33 @@ def test_a_search_finds_ids_and_commands_whatever_their_case(many: Queue, client
     assert "No job contains this text" in client.get("/jobs?q=absent").text
 
 
+@pytest.mark.parametrize(
+    ("path", "links"),
+    [
+        ("/", ["/enqueue"]),
+        ("/jobs", ["/enqueue"]),
+        ("/jobs?state=failed", ["/enqueue"]),
+        ("/jobs?q=absent", ["/jobs"]),
+        ("/dead", ["/jobs"]),
+        ("/dead?q=absent", ["/dead"]),
+        ("/workers", []),
+    ],
+)
+def test_an_empty_page_leads_on(queue: Queue, client: Any, path: str, links: list[str]) -> None:
+    text = "".join(re.findall(r'<p class="empty">.*?</p>', client.get(path).text))
+    assert re.findall(r'href="([^"]+)"', text) == links
+    assert links or f"queuectl --spool {queue.path} worker start" in text
+
+
+def test_an_empty_state_leads_to_all_jobs(many: Queue, client: Any) -> None:
+    text = client.get("/jobs?state=failed").text
+    assert '<p class="empty">No failed jobs. <a href="/jobs">Show the jobs of all' in text
+
+
+def test_a_job_that_waits_while_no_worker_runs_says_so(many: Queue, client: Any) -> None:
+    assert 'No worker is running: <a href="/workers">' in client.get("/jobs/job-001").text
+
+
 def test_a_search_keeps_its_text_through_paging_and_sorting(many: Queue, client: Any) -> None:
     text = client.get("/jobs?q=number&size=25&state=pending").text
     assert 'rel="next" href="/jobs?state=pending&amp;q=number&amp;size=25&amp;page=2"' in text

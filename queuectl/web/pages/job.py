@@ -64,6 +64,7 @@ def _job_page(
         left_out=left_out,
         log_problem=problem,
         record=record[:_MAX_RECORD_CHARS],
+        alive=bool(history) or any(worker.alive for worker in site.queue.workers()),
         history=history[-_MAX_HISTORY:],
         history_left_out=max(0, len(history) - _MAX_HISTORY),
         notice=notice(request),
