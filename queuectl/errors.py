@@ -34,6 +34,11 @@ class NotJson(InvalidJob):
 class InvalidSetting(InvalidInput):
     """A setting is unknown, or its value is not allowed."""
 
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        """The setting that is wrong, if it is one setting."""
+
 
 class NoSuchJob(QueuectlError):
     """No job has this id, or an id that starts with it."""

@@ -23,17 +23,17 @@ from queuectl.disk.reading import exists
 from queuectl.errors import InvalidJob, NoSuchJob, WrongState
 from queuectl.record import submission
 from queuectl.record.job import Job, State, build
-from queuectl.record.settings import Settings, describe, setting_named
-from queuectl.record.settings import check as check_settings
+from queuectl.record.settings import Settings
 from queuectl.spool import layout
-from queuectl.spool.places import FINISHED, WAITING, Place
+from queuectl.spool.places import FINISHED, Place
 from queuectl.spool.publish import publish, publish_many
 from queuectl.spool.purge import purge, purge_older
 from queuectl.spool.spool import Spool, open_spool
 from queuectl.view import output
+from queuectl.view.listing import by_state, in_order
 from queuectl.view.observer import NO_OBSERVER, Observer
 from queuectl.view.output import Output
-from queuectl.view.pages import SORTS, Browser, Query, Sort
+from queuectl.view.pages import SORTS, Browser, Sort
 from queuectl.view.status import (
     JobStatus,
     QueueStatus,
@@ -206,29 +206,10 @@ class Queue:
         """
         states = LISTING_ORDER if state is None else arguments.states(state)
         limit, search = arguments.count("limit", limit), arguments.text("search", search)
-        if sort is not None:
-            return self._sorted(states, limit, search, arguments.choice("sort", sort, SORTS))
-        found: builtins.list[JobStatus] = []
-        browser = self.browser()
-        for each in states:
-            left = None if limit is None else limit - len(found)
-            if each not in WAITING and not search:  # by name and time alone: no file is read
-                places = newest(self.spool.reader, each, left)
-                seen = (job_status(self.spool.reader, place) for place in places)
-                found.extend(status for status in seen if status is not None)
-            elif left is None or left > 0:
-                order: Sort = "next" if each in WAITING else "changed"
-                query = Query(state=each, search=search, sort=order, descending=order != "next")
-                found.extend(browser.find(query, left))
-        return found
-
-    def _sorted(
-        self, states: Iterable[State], limit: int | None, search: str, sort: Sort
-    ) -> builtins.list[JobStatus]:
-        """Return the jobs of some states in one order."""
-        query = Query(search=search, sort=sort, descending=sort not in ("id", "next"))
-        found = self.browser().find(query, limit if set(states) == set(LISTING_ORDER) else None)
-        return [status for status in found if status.state in states][:limit]
+        if sort is None:
+            return by_state(self.spool.reader, states, limit, search)
+        order = arguments.choice("sort", sort, SORTS)
+        return in_order(self.spool.reader, states, limit, search, order)
 
     def status(self) -> QueueStatus:
         """Return the number of jobs in each state, and the workers."""
@@ -239,13 +220,13 @@ class Queue:
         return [worker_status(self.spool.reader, info) for info in self.spool.reader.workers()]
 
     def has_no_worker_for(self, count: int) -> bool:
-        """Whether no worker is running, and no job is pending but the last `count`.
+        """Whether no worker takes jobs, and no job is pending but the last `count`.
 
         A face says so once then, not after each of a loop's enqueues.
         """
         pending = self.spool.reader.names("pending")
         return next(islice(pending, count, None), None) is None and not any(
-            worker.alive for worker in self.workers()
+            worker.takes_jobs for worker in self.workers()
         )
 
     def log_path(self, id: str, attempt: int | None = None, *, exact: bool = False) -> str:
@@ -495,14 +476,15 @@ class Queue:
         return self.spool.settings.current()
 
     def setting_values(self) -> dict[str, Any]:
-        """Return the value of every setting: the one in the file, or the default."""
-        stated = self.spool.settings.values()
-        check_settings(stated)
-        return {name: stated.get(name, info.default) for name, info in describe().items()}
+        """Return the value of every setting: the one in the file, or the default.
+
+        A value that is not allowed is given as text; `settings` raises the error about it.
+        """
+        return self.spool.settings.shown_values()
 
     def setting(self, key: str) -> Any:
-        """Return one setting's value. Raises InvalidSetting if there is no such setting."""
-        return self.setting_values()[setting_named(arguments.text("key", key)).name]
+        """Return one setting's value. Raises InvalidSetting if it is not valid, or unknown."""
+        return self.spool.settings.value(arguments.text("key", key))
 
     def set_setting(self, key: str, text: str) -> Any:
         """Set a setting to a value written as text; return the value. Raises InvalidSetting."""

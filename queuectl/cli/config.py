@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,7 @@ def list_(
     Examples:
       queuectl config list
     """
-    values = shared.look(context, spool, Queue.setting_values, lambda _: defaults())
+    values = shared.look(context, spool, _values, lambda _: defaults())
     render.show(values, as_json, render.settings)
 
 
@@ -88,8 +88,10 @@ def set_(
       queuectl config set max_retries 5
       queuectl config set timeout 10m
     """
-    new = shared.open_queue(context, spool, create=True).set_setting(key, value)
+    queue = shared.open_queue(context, spool, create=True)
+    new = queue.set_setting(key, value)
     note(f"{styled(key, 'bold')} is {render.setting(new)}")
+    _warn_of_problem(queue)
 
 
 @app.command()
@@ -100,8 +102,11 @@ def unset(context: typer.Context, key: KeyArgument, spool: shared.SpoolOption = 
     Examples:
       queuectl config unset timeout
     """
-    shared.open_queue(context, spool).unset_setting(key)
-    note(f"{key} is {render.setting(describe()[key].default)}, the default")
+    queue = shared.open_queue(context, spool)
+    queue.unset_setting(key)
+    info = describe().get(key)
+    note(f"{key} is {render.setting(info.default)}, the default" if info else f"removed {key}")
+    _warn_of_problem(queue)
 
 
 @app.command()
@@ -147,3 +152,17 @@ def _edited(text: str) -> str:
         if code:
             raise QueuectlError(f"{editor!r} exited with {code}: nothing is changed")
         return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _values(queue: Queue) -> dict[str, Any]:
+    values = queue.setting_values()
+    _warn_of_problem(queue)
+    return values
+
+
+def _warn_of_problem(queue: Queue) -> None:
+    """Report what else in the file is not valid: no worker starts before it is fixed."""
+    try:
+        _ = queue.settings
+    except InvalidSetting as error:
+        note(f"queuectl: warning: {error}")

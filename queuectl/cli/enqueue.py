@@ -162,8 +162,7 @@ def enqueue(
         secret, ids = source.env is not None, [queue.submit(source)]
         render.show({"id": ids[0]}, as_json, lambda new: print(new["id"]))
     else:
-        ids = _enqueue_many(queue, source, given, unknown)
-        secret = env is not None
+        ids, secret = _enqueue_many(queue, source, given, unknown)
         render.show({"ids": ids}, as_json, lambda _: sys.stdout.writelines(f"{i}\n" for i in ids))
     unknown.report()
     if secret and queue.is_open_to_all:
@@ -287,8 +286,10 @@ def _environment(pairs: list[str]) -> dict[str, str] | None:
 
 def _enqueue_many(
     queue: Queue, source: tuple[_ReadJobs, _Lines], given: dict[str, Any], unknown: _UnknownFields
-) -> list[str]:
+) -> tuple[list[str], bool]:
+    """Enqueue the jobs of a source; return their ids, and whether one of them has an `env`."""
     read, lines = source
+    secret = False
     typed = sys.stdin.buffer is not lines
     hidden = typed or sys.stdin.isatty()
     if hidden and not typed:
@@ -298,8 +299,11 @@ def _enqueue_many(
     with progress("enqueueing", size, hidden=hidden) as bar:
 
         def jobs() -> Iterator[Job]:
+            nonlocal secret
             for job in read(lines, advance=bar.update):
                 unknown.look(job)
-                yield _with(job, given)
+                ready = _with(job, given)
+                secret = secret or ready.env is not None
+                yield ready
 
-        return queue.submit_many(jobs())
+        return queue.submit_many(jobs()), secret

@@ -50,14 +50,18 @@ def status(seen: QueueStatus) -> None:
     alive = [worker for worker in seen.workers if worker.alive]
     slots = sum(worker.slots for worker in alive)
     busy = sum(len(worker.running) for worker in alive)
-    print(f"workers     {len(alive)}" + (f"   {busy} of {slots} slots busy" if alive else ""))
-    if not alive and any(seen.jobs[state] for state in ("pending", "failed", "processing")):
+    leaving = sum(worker.leaving for worker in alive)
+    words = f"   {busy} of {slots} slots busy" if alive else ""
+    print(f"workers     {len(alive)}{words}" + (f", {leaving} leaving" if leaving else ""))
+    if len(alive) == leaving and any(
+        seen.jobs[state] for state in ("pending", "failed", "processing")
+    ):
         note(NO_WORKER)
 
 
 def tell_if_no_worker(queue: Queue) -> None:
-    """Print a note if no worker is running, where somebody waits for one."""
-    if not any(worker.alive for worker in queue.workers()):
+    """Print a note if no worker takes jobs, where somebody waits for one."""
+    if not any(worker.takes_jobs for worker in queue.workers()):
         note(NO_WORKER)
 
 
@@ -76,6 +80,7 @@ def workers(found: list[WorkerStatus], commands: Mapping[str, str]) -> None:
 
 def _worker_rows(worker: WorkerStatus, commands: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     up = ago(worker.started_at) if worker.alive else "died"
+    up = "leaving" if worker.leaving else up
     about = (worker.name, str(worker.pid), up)
     for busy in worker.running:
         yield (

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from queuectl import clock
 
-_CLOCK_TICK = 0.1
+CLOCK_TICK = 0.1
 """Seconds: two changes within one tick of the file system's clock may leave the same mtime."""
 
 
@@ -39,7 +39,7 @@ def directory_stamp(path: str) -> DirectoryStamp:
     """Return a directory's stamp; take it before listing, and compare it with the next one."""
     now = clock.now()
     mtime = os.stat(path).st_mtime_ns
-    return DirectoryStamp(mtime, mtime / 1e9 < now - _CLOCK_TICK)
+    return DirectoryStamp(mtime, mtime / 1e9 < now - CLOCK_TICK)
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:

@@ -29,9 +29,10 @@ from queuectl.record.job_errors import (
 from queuectl.record.wording import json_problem, shown
 
 MAX_JOB_BYTES = 1 << 20
-"""The size limit of a job file without its history: a job that is retried may grow."""
+"""The size limit of what a submitter writes: see `_size`. With what we add, a record is larger."""
 MAX_RECORD_BYTES = 16 << 20
 """The most that is ever read of a record with its history: about 40,000 attempts."""
+_MAX_INDENTED_BYTES = 4 << 20
 MAX_DEPTH = 100
 """Levels of nesting that every reader and writer of JSON can handle."""
 MAX_ERROR_CHARS = 1000
@@ -121,6 +122,7 @@ _DEFAULTS: Mapping[str, Any] = {"priority": 0, "attempts": 0, "history": []}
 
 FIELDS: tuple[str, ...] = JobFields.__struct_fields__
 SUBMITTER_FIELDS: tuple[str, ...] = FIELDS[: FIELDS.index("created_at")]
+_NOT_MEASURED = frozenset(FIELDS) - frozenset(SUBMITTER_FIELDS) | {"id", "run_at"}
 
 
 class Job(JobFields, frozen=True, kw_only=True):
@@ -168,7 +170,11 @@ class Job(JobFields, frozen=True, kw_only=True):
     def encode(self) -> bytes:
         """Return the file's bytes: indented, our keys first and in their order."""
         ours = {key: self.raw[key] for key in FIELDS if key in self.raw}
-        return msgspec.json.format(msgspec.json.encode({**ours, **self.raw}), indent=2) + b"\n"
+        data = msgspec.json.encode({**ours, **self.raw})
+        indented = msgspec.json.format(data, indent=2)
+        if len(indented) > _MAX_INDENTED_BYTES:  # deep nesting can make it a hundred times as long
+            return msgspec.json.format(data, indent=-1) + b"\n"
+        return indented + b"\n"
 
 
 _decode_fields = msgspec.json.Decoder(JobFields).decode
@@ -246,10 +252,14 @@ def _split(data: bytes) -> dict[str, Raw]:
 
 
 def _size(data: bytes, raw: Mapping[str, Raw]) -> int:
-    """Measure a record without its history, and without the white space we may have added."""
+    """Measure what the submitter wrote: without the white space and the fields that we may add.
+
+    So a job that was accepted once is valid in each of its later records. The id and `run_at` do
+    not count either, for we add them too.
+    """
     if len(data) <= MAX_JOB_BYTES:
         return len(data)
-    submitted = {name: value for name, value in raw.items() if name != "history"}
+    submitted = {name: value for name, value in raw.items() if name not in _NOT_MEASURED}
     return len(msgspec.json.format(msgspec.json.encode(submitted), indent=-1))
 
 

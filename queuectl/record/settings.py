@@ -149,7 +149,7 @@ def setting_named(key: str) -> SettingInfo:
 
     near = get_close_matches(key, infos, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(infos)}"
-    raise InvalidSetting(f"unknown setting {shown(key)}; {hint}")
+    raise InvalidSetting(f"unknown setting {shown(key)}; {hint}", key=key)
 
 
 def defaults() -> dict[str, Any]:
@@ -194,15 +194,15 @@ def _as_number(info: SettingInfo, value: Any) -> Any:
     try:
         return parse_duration(value)
     except InvalidInput as error:
-        raise InvalidSetting(f"{info.name}: {error}") from None
+        raise InvalidSetting(f"{info.name}: {error}", key=info.name) from None
 
 
 def _wrong(info: SettingInfo, value: Any, number: Any) -> InvalidSetting:
     most, unit = (_LARGEST, " bytes") if info.is_size else (_FOREVER, " seconds")
+    must = info.allowed
     if type(number) in (int, float) and number > most and " from " not in info.allowed:
-        shown_most = f"{most:.0f}{unit if info.is_size or info.is_duration else ''}"
-        return InvalidSetting(f"{info.name} must be at most {shown_most}, not {shown(value)}")
-    return InvalidSetting(f"{info.name} must be {info.allowed}, not {shown(value)}")
+        must = f"at most {most:.0f}{unit if info.is_size or info.is_duration else ''}"
+    return InvalidSetting(f"{info.name} must be {must}, not {shown(value)}", key=info.name)
 
 
 def _allowed(kind: Mapping[str, Any], duration: bool) -> str:

@@ -92,7 +92,7 @@ def _cancelled(spool: Spool, claim: Claim) -> tuple[Job, State]:
         error="cancelled before it was started",
         finished_at=clock.format_timestamp(now),
     )
-    policy = spool.settings.current().retry_policy
+    policy = spool.settings.last_good.retry_policy  # any: nobody retries what is cancelled
     return retries.next_record(claim.job, entry, policy, now=now, draw=0.0)
 
 

@@ -57,7 +57,7 @@ class Holder:
         """Whether the lock file still has its name: if not, others take this holder for dead."""
         path = self.spool.layout.worker(self.name, "lock")
         try:
-            return os.path.samestat(os.stat(path), os.fstat(self._lock))
+            return os.path.samestat(os.lstat(path), os.fstat(self._lock))
         except FileNotFoundError:
             return False
 
@@ -90,7 +90,8 @@ def reserve(spool: Spool) -> LockedName:
             continue
         if lock is None:  # recovery was first, took it for that of a dead holder, and removes it
             continue
-        if not exists(paths.claims(name)) and not exists(paths.worker(name, "json")):
+        left = (paths.claims(name), paths.worker(name, "json"), paths.worker(name, "stop"))
+        if not any(map(exists, left)):
             return LockedName(name, lock)
         os.close(lock)  # recovery removes it, and what a dead worker of this name has left
     raise SpoolUnusable(f"{paths.workers}: {_MOST_NAMES} names of workers are taken")

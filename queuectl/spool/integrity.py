@@ -17,10 +17,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from queuectl import clock
 from queuectl.disk.modes import change_mode
 from queuectl.disk.reading import kind, same_file
-from queuectl.errors import InvalidJob, QueuectlError
+from queuectl.errors import InvalidJob, InvalidSetting, QueuectlError
 from queuectl.record.ids import is_id, numbered
 from queuectl.record.job import State
 from queuectl.spool import hook_markers, layout
@@ -41,6 +40,7 @@ Damage = Literal[
     "mode",
     "orphan",
     "numbering",
+    "settings",
 ]
 
 
@@ -63,9 +63,15 @@ _Found = Iterator[tuple[Finding, _Repair | None]]
 
 
 def check(spool: Spool, *, repair: bool) -> list[Finding]:
-    """Return all problems of a spool; with `repair`, after repairing those with a remedy."""
+    """Return all problems of a spool; with `repair`, after repairing those with a remedy.
+
+    What recovery does with a job depends on the settings, so a repair raises InvalidSetting.
+    """
+    if repair:
+        spool.load_settings()
     findings = []
     for look in (
+        _settings,
         _dead_holders,
         _shared_files,
         _shared_ids,
@@ -80,6 +86,13 @@ def check(spool: Spool, *, repair: bool) -> list[Finding]:
                 finding = _repaired(finding, fix)
             findings.append(finding)
     return findings
+
+
+def _settings(spool: Spool) -> _Found:
+    try:
+        spool.load_settings()
+    except InvalidSetting as error:
+        yield Finding("settings", spool.layout.settings, str(error)), None
 
 
 def _repaired(finding: Finding, fix: _Repair) -> Finding:
@@ -262,11 +275,8 @@ def _belongs(state: State, entry: os.DirEntry[str]) -> bool:
 
 def _leftovers(spool: Spool) -> _Found:
     """Files of writers that died; workers remove them."""
-    limit = clock.now() - layout.LEFTOVER_SECONDS
     for path in spool.reader.leftovers():
-        with contextlib.suppress(FileNotFoundError):
-            if os.lstat(path).st_mtime < limit:
-                yield Finding("leftover", path, "was never published; workers remove it"), None
+        yield Finding("leftover", path, "was never published; workers remove it"), None
 
 
 def _orphans(spool: Spool) -> _Found:

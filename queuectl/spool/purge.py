@@ -10,6 +10,7 @@ from queuectl.disk.locks import locked
 from queuectl.errors import InvalidInput
 from queuectl.record.job import State
 from queuectl.spool.places import Place
+from queuectl.spool.reject import explain
 from queuectl.spool.spool import Spool
 
 
@@ -39,6 +40,17 @@ def purge(spool: Spool, places: Iterable[Place]) -> int:
     return count
 
 
+def purge_old(spool: Spool, place: Place) -> int:
+    """Remove a job that is said to be old; return how many were removed.
+
+    A rejected file whose reason is missing is not old: it has the time that its writer gave it. It
+    gets its reason, and with that the time of now. Raises as `purge` does.
+    """
+    if place.state == "dead" and explain(spool, place):
+        return 0
+    return purge(spool, [place])
+
+
 def purge_older(spool: Spool, state: State, seconds: float) -> Iterator[int]:
     """Remove the jobs that entered a state more than `seconds` ago, step by step.
 
@@ -47,7 +59,7 @@ def purge_older(spool: Spool, state: State, seconds: float) -> Iterator[int]:
     """
     try:
         for place in spool.reader.older(state, seconds):
-            yield purge(spool, [place])
+            yield purge_old(spool, place) if seconds else purge(spool, [place])
     finally:
         spool.disk.commit(spool.layout.states[state])
 

@@ -104,12 +104,23 @@ class Reader:
         return sorted(n[:-4] for n in names if n.endswith(".log") and layout.is_worker_file(n))
 
     def leftovers(self) -> Iterator[str]:
-        """List the files in `tmp/`, and the logs of detached workers that have left."""
+        """List what dead writers left in `tmp/`, and logs and stop files of workers that have left.
+
+        Their age is that of the last change, the ctime: `cp -p` and `tar` set an old mtime.
+        """
+        limit = clock.now() - layout.LEFTOVER_SECONDS
+        for path in self._unowned():
+            with contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_ctime < limit:
+                    yield path
+
+    def _unowned(self) -> Iterator[str]:
         with os.scandir(self.layout.tmp) as entries:
             yield from (entry.path for entry in entries)
         for name in os.listdir(self.layout.workers):
             worker, _, ending = name.partition(".")
-            if ending in layout.WORKER_LOGS and not exists(self.layout.worker(worker, "lock")):
+            ours = ending in (*layout.WORKER_LOGS, "stop")
+            if ours and not exists(self.layout.worker(worker, "lock")):
                 yield self.layout.in_workers(name)
 
     # -- find ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from queuectl import clock, trouble
 from queuectl.record.job import State
 from queuectl.spool import layout
 from queuectl.spool.places import Place
-from queuectl.spool.purge import purge
+from queuectl.spool.purge import purge_old
 from queuectl.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Retention:
     def _remove(self, place: Place) -> None:
         """Remove a job. One that cannot be removed is left, and reported once."""
         try:
-            self.removed += purge(self._spool, [place])
+            self.removed += purge_old(self._spool, place)
         except OSError as error:
             if trouble.owner(error) != "file":
                 raise

@@ -9,7 +9,7 @@ import stat
 from queuectl.disk import filesystem
 from queuectl.disk.durable import Disk, discard
 from queuectl.disk.reading import exists, kind
-from queuectl.errors import QueuectlError, SpoolUnusable
+from queuectl.errors import InvalidSetting, QueuectlError, SpoolUnusable
 from queuectl.record.settings import template
 from queuectl.spool.claims import Claims
 from queuectl.spool.layout import Layout
@@ -24,10 +24,9 @@ class Spool:
         self.reader = Reader(root)
         self.layout = self.reader.layout
         self.settings = SettingsFile(self.layout)
+        self._told = ""  # the last error of the settings, which is logged once
         self.disk = Disk(
-            sync=self.settings.current().fsync,
-            file_mode=self.dir_mode & 0o666,
-            on=filesystem.about(root),
+            sync=self._fsync_now(), file_mode=self.dir_mode & 0o666, on=filesystem.about(root)
         )
         self.claims = Claims(self.reader, self.disk)
 
@@ -53,15 +52,31 @@ class Spool:
         self.disk.overwrite(path, data, staged=self.layout.staged())
         self.disk.commit(os.path.dirname(path))
 
+    def _fsync_now(self) -> bool:
+        """Return the setting `fsync`; True, which is safe, where it cannot be read now.
+
+        So whoever looks, stops, cancels or enqueues needs no valid settings.
+        """
+        try:
+            return self.settings.current(wait=False).fsync
+        except (OSError, InvalidSetting):
+            return True
+
+    def load_settings(self) -> None:
+        """Read `queue.toml`, for those who decide by it. Raises InvalidSetting, OSError."""
+        self.disk.sync = self.settings.current().fsync
+
     def refresh_settings(self) -> None:
         """Read `queue.toml` again if it has changed; if it is not valid, keep the last settings."""
         try:
-            self.settings.current()
+            self.load_settings()
+            self._told = ""
         except (OSError, QueuectlError) as error:
-            import logging  # not at the top: an enqueue needs none
+            if str(error) != self._told:
+                import logging  # not at the top: an enqueue needs none
 
-            logging.getLogger(__name__).error("keeping the last valid settings: %s", error)
-        self.disk.sync = self.settings.last_good.fsync
+                logging.getLogger(__name__).error("keeping the last valid settings: %s", error)
+                self._told = str(error)
 
     def check_private(self, *, allow_shared: bool) -> None:
         """Check that nobody else may write to the spool; with `allow_shared`, trust all who may.
@@ -90,7 +105,7 @@ class Spool:
 
 
 def open_spool(root: str, *, create: bool) -> Spool:
-    """Open a spool, making what is missing of it. Raises SpoolUnusable, InvalidSetting.
+    """Open a spool, making what is missing of it. Raises SpoolUnusable.
 
     Without `create` a directory that is not a spool is refused; with it a missing or empty one
     becomes a spool, private to its user.

@@ -77,6 +77,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         """The workers that are running."""
         return [worker for worker in self.workers if worker.alive]
 
+    @property
+    def has_taker(self) -> bool:
+        """Whether a worker takes jobs: it runs, and is not leaving."""
+        return any(worker.takes_jobs for worker in self.workers)
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What is still healthy: `max_age` in seconds, each `_part` a fraction of the total, 0 to 1."""
@@ -128,14 +133,15 @@ def judge(seen: Snapshot, limits: Limits) -> list[Reason]:
 
 def _judge_work(seen: Snapshot, limits: Limits) -> Iterator[Reason]:
     oldest, dead = seen.oldest_due, seen.jobs.get("dead", 0)
-    if not seen.alive and (oldest is not None or seen.abandoned):
+    if not seen.has_taker and (oldest is not None or seen.abandoned):
         parts = []
         if oldest is not None:
             parts.append(f"jobs are due (the oldest for {format_duration(oldest)})")
         if seen.abandoned:
             claimed = "job is" if seen.abandoned == 1 else "jobs are"
             parts.append(f"{seen.abandoned} {claimed} claimed by dead workers")
-        yield Reason("workers", f"no worker is running, but {' and '.join(parts)}")
+        lack = "every worker is leaving" if seen.alive else "no worker is running"
+        yield Reason("workers", f"{lack}, but {' and '.join(parts)}")
     if limits.max_age is not None and oldest is not None and oldest > limits.max_age:
         age, limit = format_duration(oldest), format_duration(limits.max_age)
         yield Reason("age", f"the oldest job has been due for {age}, more than {limit}")

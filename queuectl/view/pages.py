@@ -13,7 +13,7 @@ import contextlib
 import heapq
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
@@ -161,12 +161,15 @@ class Browser:
         seen = (job_status(self._reader, self._place(entry)) for entry in shown)
         return Page([status for status in seen if status], len(candidates), number, pages)
 
-    def find(self, query: Query, limit: int | None = None) -> list[JobStatus]:
-        """Return the jobs that a query finds, at most `limit`: all of its pages."""
+    def find(
+        self, query: Query, limit: int | None = None, states: Sequence[State] = STATES
+    ) -> list[JobStatus]:
+        """Return the jobs in some states that a query finds, at most `limit`: all of its pages."""
+        pick = heapq.nlargest if query.descending else heapq.nsmallest
         with self._lock:
-            candidates, version = self._candidates(query)
-            wanted = len(candidates) if limit is None else limit
-            shown = self._ordered(query, candidates, version, wanted)[:wanted]
+            entries = [entry for entry in self._candidates(query)[0] if entry.state in states]
+            wanted = len(entries) if limit is None else limit
+            shown = pick(wanted, entries, key=self._rank(query.sort))
         seen = (job_status(self._reader, self._place(entry)) for entry in shown)
         return [status for status in seen if status]
 

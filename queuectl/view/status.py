@@ -94,7 +94,10 @@ class SlotStatus(Struct, frozen=True):
 
 
 class WorkerStatus(Struct, frozen=True):
-    """A worker. If it is not `alive` it has died, and its jobs wait for another to recover them."""
+    """A worker. If it is not `alive` it has died, and its jobs wait for another to recover them.
+
+    One that is `leaving` ends its running jobs and takes no other.
+    """
 
     name: str
     host: str
@@ -103,6 +106,12 @@ class WorkerStatus(Struct, frozen=True):
     started_at: str
     alive: bool
     running: list[SlotStatus]
+    leaving: bool = False
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether the worker would take a job now."""
+        return self.alive and not self.leaving
 
 
 class QueueStatus(Struct, frozen=True):
@@ -193,7 +202,10 @@ def worker_status(reader: Reader, info: WorkerInfo) -> WorkerStatus:
     alive = is_locked(reader.layout.worker(info.name, "lock"))
     running = [slot_status(reader, place) for place in reader.claims(info.name)]
     running.sort(key=lambda busy: busy.slot or 0)
-    return WorkerStatus(info.name, info.host, info.pid, info.slots, info.started_at, alive, running)
+    leaving = alive and os.path.lexists(reader.layout.worker(info.name, "stop"))
+    return WorkerStatus(
+        info.name, info.host, info.pid, info.slots, info.started_at, alive, running, leaving
+    )
 
 
 def _reason(reader: Reader, place: Place) -> str | None:

@@ -6,7 +6,6 @@ cannot be killed) and must not delay a slot.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from queuectl import clock
 from queuectl.disk.durable import discard_tree
 from queuectl.errors import SpoolUnusable
-from queuectl.spool import layout
 from queuectl.spool.hook_recovery import Heir
 from queuectl.spool.places import WAITING
 from queuectl.spool.recovery import recover
@@ -143,8 +141,5 @@ class Housekeeper:
 
     def _remove_leftovers(self) -> None:
         """Remove old files in `tmp/`, and the logs of detached workers that have left."""
-        limit = clock.now() - layout.LEFTOVER_SECONDS
         for path in self._spool.reader.leftovers():
-            with contextlib.suppress(FileNotFoundError):
-                if os.lstat(path).st_mtime < limit:
-                    discard_tree(path)
+            discard_tree(path)

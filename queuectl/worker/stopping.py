@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from typing import Literal
 
+from queuectl.disk.durable import create
 from queuectl.disk.reading import read_regular
 from queuectl.spool.watch import Watch
 
@@ -48,6 +50,12 @@ class StopSignals:
             signal.set_wakeup_fd(fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def announce_stop(path: str, mode: int) -> None:
+    """Make a worker's stop file, if nobody has: it tells others that the worker is leaving."""
+    with contextlib.suppress(OSError):
+        os.close(create(path, os.O_WRONLY | os.O_EXCL, mode))
 
 
 def read_stop_file(path: str) -> Wish | None:

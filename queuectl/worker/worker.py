@@ -28,7 +28,7 @@ from queuectl.worker.housekeeping import Housekeeper
 from queuectl.worker.intake import Intake
 from queuectl.worker.slot import Workshop
 from queuectl.worker.slots import Slots
-from queuectl.worker.stopping import StopSignals, Wish, read_stop_file
+from queuectl.worker.stopping import StopSignals, Wish, announce_stop, read_stop_file
 from queuectl.worker.tally import Tally
 from queuectl.worker.troubles import Troubles
 
@@ -36,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One `worker start`. Raises QueuectlError if the limit on open files is too low, OSError."""
+    """One `worker start`.
+
+    Raises InvalidSetting if the settings are not valid, QueuectlError if the limit on open files is
+    too low, OSError.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Worker:
     ) -> None:
         self.spool = spool
         self.drain = drain
+        spool.load_settings()  # never the defaults because somebody is just writing the file
         make_room(slots)
         self._reserved = reserve(spool)
         self.info = _new_worker_info(self._reserved.name, slots)
@@ -114,7 +119,9 @@ class Worker:
 
     def stop(self) -> None:
         """Take no new job; leave when the running ones have ended."""
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            announce_stop(self.spool.layout.worker(self.name, "stop"), self.spool.disk.file_mode)
         self._slots.stop()
         self._watch.notify()
 

@@ -123,7 +123,7 @@ def test_a_worker_keeps_its_settings_while_the_file_is_broken(
     (spool.root / "queue.toml").write_text("max_retries = = 3\n")
     spool.drop("a.json")
     eventually(lambda: spool.is_in("completed", "a"))
-    assert "keeping the last valid settings" in process.said
+    eventually(lambda: "keeping the last valid settings" in process.said)
 
 
 class TestEdit:

@@ -281,7 +281,12 @@ class TestSecrets:
             yield Path(directory, "spool")
 
     @pytest.mark.parametrize(
-        "words", [["--env", "TOKEN=x", "true"], ['{"command": "true", "env": {"TOKEN": "x"}}']]
+        "words",
+        [
+            ["--env", "TOKEN=x", "true"],
+            ['{"command": "true", "env": {"TOKEN": "x"}}'],
+            ['[{"command": "true", "env": {"TOKEN": "x"}}, {"command": "true"}]'],
+        ],
     )
     def test_an_environment_that_all_users_can_read_is_told_with_what_helps(
         self, queuectl: Queuectl, open_spool: Path, words: list[str]

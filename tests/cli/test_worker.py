@@ -228,7 +228,8 @@ class TestList:
         self, busy: WorkerProcess, queuectl: Queuectl
     ) -> None:
         header, row = queuectl("worker", "list").out.splitlines()
-        cells = dict(zip(header.replace("JOB PID", "JOB-PID").split(), row.split(), strict=True))
+        names = header.replace("JOB PID", "JOB-PID").split()
+        cells = dict(zip(names, row.split(maxsplit=len(names) - 1), strict=True))
         assert cells["WORKER"] == busy.name
         assert (cells["SLOT"].split("/")[1], cells["RUNNING"], cells["ATTEMPT"]) == (
             "3", "long-one", "1",
@@ -311,3 +312,19 @@ def test_a_spool_that_is_taken_away_ends_the_worker(
     assert process.left() == 1
     assert "queuectl: error: " in process.said
     (tmp_path / "elsewhere").rename(spool.root)
+
+
+def test_a_worker_that_is_leaving_is_shown_as_such(
+    queuectl: Queuectl, worker: StartWorker, tmp_path: Path, eventually: Eventually
+) -> None:
+    queuectl("enqueue", "--id", "a", GATE.format(tmp_path / "gate"))
+    process = worker()
+    eventually(lambda: queuectl.json("list", "--state", "processing"))
+    process.send(signal.SIGTERM)
+    eventually(lambda: queuectl.json("worker", "list")[0]["leaving"])
+    assert "1 of 1 slots busy, 1 leaving" in queuectl("status").out
+    assert "leaving" in queuectl("worker", "list").out
+    queuectl("enqueue", "true")
+    assert "every worker is leaving, but jobs are due" in queuectl("health", code=1).out
+    (tmp_path / "gate").touch()
+    assert process.left() == 0

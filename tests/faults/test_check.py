@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,7 +166,10 @@ DAMAGES = [
     Damage("worker died with a torn record", _torn_claim, "leftover claims", True),
     Damage("claims without a lock", _lockless, "leftover claims", True, rewrites=True),
     Damage("worker died idle", _idle, "leftover", True),
-    Damage("leftover of 37 hours", fuzz.plant_file("tmp/1.x", hours=37), "leftover", False),
+    *(OLD := [
+        Damage("leftover of 37 hours", fuzz.plant_file("tmp/1.x"), "leftover", False),
+        Damage("old link in tmp", fuzz.plant_link("tmp/x"), "leftover", False),
+    ]),
     *(Damage(f"{d} is open", fuzz.plant_mode(d, 0o777), "mode", True) for d in DIRECTORIES),
     *(Damage(f"{path} is open", fuzz.plant_mode(path, mode), "mode", True)
       for path, mode in (("failed/fails.json", 0o640), ("done/done.json", 0o666),
@@ -183,19 +187,23 @@ DAMAGES = [
     *(Damage(f"link in {d}", fuzz.plant_link(f"{d}/x.json"), "unreadable", True)
       for d in ("failed", "done")),
     Damage("link in dead", fuzz.plant_link("dead/x.json"), "no reason", True),
-    Damage("old link in tmp", fuzz.plant_link("tmp/x"), "leftover", False),
     *(Damage(f"history {numbers}", fuzz.plant_file("done/odd.json", _odd(*numbers)), ANY, False)
       for numbers in ((1, 1), (2, 1))),
 ]  # fmt: skip
 
 
 @pytest.fixture
-def spoilt(furnished: Queue, tmp_path: Path) -> Callable[[Damage], tuple[Spool, Path]]:
+def spoilt(
+    furnished: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Damage], tuple[Spool, Path]]:
     fuzz.sentinels(tmp_path / "outside")
 
     def make(damage: Damage) -> tuple[Spool, Path]:
         assert integrity.check(furnished.spool, repair=False) == []
-        return furnished.spool, damage.make(furnished.spool)
+        path = damage.make(furnished.spool)
+        if damage in OLD:  # nothing can set the time of a file's last change
+            monkeypatch.setattr(clock, "now", lambda: time.time() + 37 * 3600)
+        return furnished.spool, path
 
     return make
 

@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from faults.harness import fuzz
 from helpers.processes import PROGRAM
 
-from queuectl import Queue
+from queuectl import Queue, clock
 from queuectl.errors import InvalidSetting, SpoolUnusable
 from queuectl.record import settings
 from queuectl.worker.worker import Worker
@@ -69,8 +70,9 @@ def _told(figures: Callable[..., None], what: str, tally: Counter[str], wrong: l
 
 
 def test_settings_are_valid_or_refused_with_the_reason(
-    stage: Stage, figures: Callable[..., None]
+    stage: Stage, figures: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clock, "now", lambda: time.time() + 3600)  # no file is just being written
     rng = fuzz.dice("toml")
     queue = Queue(stage.spool)
     path = stage.spool / "queue.toml"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +24,7 @@ from helpers.processes import PROGRAM
 
 NOBODY = 65534
 PACKAGE = Path(__file__).resolve().parents[2] / "queuectl"
+TESTS = Path(__file__).resolve().parents[1]
 _LEFT_OUT = shutil.ignore_patterns("test", "tests", "__pycache__", "include", "share", "*.a")
 
 
@@ -81,13 +82,31 @@ class Unprivileged:
     def queuectl(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run queuectl as this user, on this user's spool."""
         command, path = _command()
+        return self._run([*command, *words], path, **options)
+
+    def harness(self, module: str, *words: str, prefix: Sequence[str] = ()) -> Any:
+        """Run a module of tests/ as this user; its option `--program` names a queuectl to run."""
+        command, path = _command()
+        program = self.home / "queuectl"
+        program.write_text(f'#!/bin/sh\nexec {" ".join(map(str, command))} "$@"\n')
+        program.chmod(0o755)
+        tests = self.home / "code"
+        shutil.copytree(TESTS, tests / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        python = command[0] if path else sys.executable
+        path = os.pathsep.join(filter(None, (str(tests / "tests"), path)))
+        ours: list[str | Path] = [*prefix, python, "-m", module, "--program", program]
+        return self._run([*ours, *words], path, timeout=300)
+
+    def _run(
+        self, command: Sequence[str | Path], path: str, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         if os.geteuid() == 0:
             options |= {"user": self.uid, "group": self.uid, "extra_groups": []}
         environment = {"HOME": str(self.home), "QUEUECTL_SPOOL": str(self.spool)}
         if path:
             environment |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.run(
-            [*command, *words],
+            command,
             **{"capture_output": True, "text": True, "timeout": 60, "check": False, **options},
             env={**os.environ, **environment},
             cwd=self.home,

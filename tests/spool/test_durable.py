@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +38,7 @@ def test_only_where_one_log_orders_them_is_a_directory_left_out(
 
 
 def test_a_directory_that_cannot_be_synced_is_reported(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -45,3 +47,9 @@ def test_a_directory_that_cannot_be_synced_is_reported(
     with pytest.raises(NotDurable, match="Input/output error"):
         Disk().commit(str(tmp_path))
     Disk(sync=False).commit(str(tmp_path))
+
+
+def test_the_files_of_a_batch_have_the_mode_of_every_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
+    assert Disk(file_mode=0o660).write_many([(path, b"1")]) == [path]
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660

@@ -51,6 +51,13 @@ def test_the_name_of_a_dead_holder_with_claims_is_taken(spool: Spool, root: Path
     assert claims.is_dir()
 
 
+@pytest.mark.usefixtures("names")
+def test_a_name_with_a_stop_file_that_was_left_is_not_used(spool: Spool, root: Path) -> None:
+    (root / "workers" / "vm-1-aaaa.stop").touch()
+    with Holder(spool) as holder:
+        assert holder.name == "vm-1-bbbb"
+
+
 @pytest.mark.parametrize("is_over", [True, False])
 def test_a_name_that_recovery_has_locked_first_is_not_used(
     spool: Spool, root: Path, monkeypatch: pytest.MonkeyPatch, is_over: bool

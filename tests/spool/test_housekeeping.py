@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,21 +58,71 @@ def test_without_a_setting_jobs_are_kept_for_good(
     assert old.exists()
 
 
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Move the clock on: nothing can set the time of a file's last change."""
+
+    def move(hours: float) -> None:
+        monkeypatch.setattr(clock, "now", lambda: time.time() + hours * 3600)
+
+    return move
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(35, True), (37, False)])
 def test_leftovers_of_dead_writers_are_removed_after_36_hours(
+    queue: Queue,
+    root: Path,
+    drain: Callable[..., Any],
+    let_pass: Callable[[float], None],
+    hours: float,
+    stays: bool,
+) -> None:
+    (root / "tmp" / "left").touch()
+    let_pass(hours)
+    drain(queue)
+    assert (root / "tmp" / "left").exists() == stays
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_stop_file_of_a_worker_that_has_left_is_removed_after_36_hours(
+    queue: Queue,
+    root: Path,
+    drain: Callable[..., Any],
+    let_pass: Callable[[float], None],
+    lives: bool,
+) -> None:
+    """It was asked to stop just as it left."""
+    stop = root / "workers" / "vm-1-aaaa.stop"
+    stop.touch()
+    if lives:
+        lock = os.open(stop.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    let_pass(37)
+    drain(queue)
+    assert stop.exists() == lives
+    if lives:
+        os.close(lock)
+
+
+def test_a_file_that_keeps_its_old_time_when_it_is_copied_is_no_leftover(
     queue: Queue, root: Path, drain: Callable[..., Any]
 ) -> None:
-    for name, hours in [("old", 37), ("new", 35)]:
-        (root / "tmp" / name).touch()
-        _age(root / "tmp" / name, hours * 3600)
+    (root / "tmp" / "copied").touch()
+    copied = _age(root / "tmp" / "copied", 9 * DAY)
     drain(queue)
-    assert [path.name for path in (root / "tmp").iterdir()] == ["new"]
+    assert copied.exists()
+    assert "leftover" not in {found.damage for found in queue.check()}
 
 
 def test_an_old_directory_in_tmp_does_not_stop_the_housekeeping(
-    queue: Queue, root: Path, drop: Callable[..., Path], drain: Callable[..., Any]
+    queue: Queue,
+    root: Path,
+    drop: Callable[..., Path],
+    drain: Callable[..., Any],
+    let_pass: Callable[[float], None],
 ) -> None:
     (root / "tmp" / "directory").mkdir()
-    _age(root / "tmp" / "directory", 2 * DAY)
+    let_pass(37)
     old = _age(drop("old.json", state="done"), 2 * DAY)
     queue.set_setting("keep_done", "1d")
     drain(queue)

@@ -350,6 +350,8 @@ class TestTheOrderOfAList:
             ({"sort": "priority"}, "eacdb"),
             ({"sort": "created"}, "abdce"),
             ({"sort": "id", "limit": 2}, "ab"),
+            ({"sort": "created", "state": "pending", "limit": 2}, "ab"),
+            ({"sort": "created", "state": ["dead", "failed"]}, ""),
             ({"search": "SOON"}, "d"),
             ({"search": "-la"}, "e"),
             ({"search": "echo", "sort": "id", "state": ["dead", "pending"], "limit": 3}, "abc"),

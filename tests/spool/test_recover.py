@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from queuectl import Queue, host
+from queuectl import Queue, clock, host
 from queuectl.disk.locks import try_lock
 from queuectl.process import survivors
 from queuectl.record.job import Attempt
@@ -386,3 +386,70 @@ def test_an_attempt_is_not_lost_before_its_processes_have_ended(
         assert _recover(spool) == []
     assert queue.get("a").state == "processing"
     assert _recover(spool) == ["a"]
+
+
+def test_a_lost_attempt_is_told_in_full(
+    queue: Queue,
+    spool: Spool,
+    orphan: Callable[..., Claim],
+    leftover: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim = orphan()
+    leftover(claim)
+    monkeypatch.setattr(clock, "now", lambda: 1_800_000_000.0)
+    _recover(spool)
+    assert queue.get("a").job.history == [
+        Attempt(
+            attempt=1,
+            outcome="lost",
+            error="its worker died before the outcome was on disk",
+            worker=claim.worker,
+            host=host.hostname(),
+            started_at="2026-11-24T08:00:00Z",
+            finished_at=clock.format_timestamp(1_800_000_000.0),
+            log="logs/a.1.log",
+        )
+    ]
+
+
+RESULT = {"outcome": "ok", "worker": "ITS OWN", "log": "logs/a.1.log"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "entries", "is_the_job"),
+    [
+        ({}, [RESULT], True),
+        ({"updated_at": "2026-11-24T08:00:00Z", "attempts": 1}, [RESULT], True),
+        ({}, [{**RESULT, "log": None}], True),
+        ({}, [RESULT, {"outcome": "ok"}], True),
+        ({}, [], False),
+        ({}, [{**RESULT, "worker": "other"}], False),
+        ({}, [{**RESULT, "log": "logs/a.2.log"}], False),
+        ({"command": "other"}, [RESULT], False),
+        ({"created_at": "2020-01-01T00:00:00Z"}, [RESULT], False),
+        ({"note": "other"}, [RESULT], False),
+    ],
+)
+def test_a_claim_goes_only_if_its_own_result_is_in_a_later_state(
+    spool: Spool,
+    drop: Callable[..., Path],
+    orphan: Callable[..., Claim],
+    stands: Callable[[], list[str]],
+    fields: dict[str, Any],
+    entries: list[dict[str, Any]],
+    is_the_job: bool,
+) -> None:
+    """A power cut may leave both, where directories reach the disk one by one."""
+    created = {"created_at": "2026-11-24T07:00:00Z"}
+    claim = orphan(**created)
+    history = [
+        {"attempt": number, **entry, "worker": claim.worker}
+        if entry.get("worker") == "ITS OWN"
+        else {"attempt": number, **entry}
+        for number, entry in enumerate(entries, 1)
+    ]
+    record = {"command": "true", **created, **fields, "history": history}
+    drop("a.json", json.dumps(record), state="done")
+    _recover(spool)
+    assert stands() == ["done/a.json", *([] if is_the_job else ["failed/a.json"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.spool import retention
-from queuectl.spool.purge import purge
+from queuectl.spool.purge import purge_old
 from queuectl.spool.retention import Retention
 from queuectl.spool.spool import Spool
 from queuectl.worker import housekeeping
@@ -159,16 +159,16 @@ def test_a_chosen_job_that_was_retried_and_came_back_is_kept(
     monkeypatch.setattr(retention, "STEP", 1)
     chosen: list[Any] = []
 
-    def interfere(_: Spool, places: Iterable[Any]) -> int:
+    def interfere(_: Spool, place: Any) -> int:
         if not chosen:  # the jobs are chosen, and none is removed yet
             queue.retry("job-4")
             queue.retry("job-5")
             drain(queue, slots=1)
             os.rename(Path(queue.path, "done/job-4.json"), Path(queue.path, "dead/job-4.json"))
         chosen.append(1)
-        return purge(spool, places)
+        return purge_old(spool, place)
 
-    monkeypatch.setattr("queuectl.spool.retention.purge", interfere)
+    monkeypatch.setattr("queuectl.spool.retention.purge_old", interfere)
     spool.settings.current()
     queue.set_setting("keep_dead_count", "2")
     retain()
@@ -251,3 +251,19 @@ def test_a_number_that_is_set_while_a_worker_runs_holds_in_the_next_round(
         worker.stop()
 
     work(queue, watch)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_rejected_file_whose_reason_was_not_written_is_kept_for_its_time(
+    queue: Queue, root: Path, drop: Callable[..., Path], retain: Callable[[], None], by_hand: bool
+) -> None:
+    """A killed worker left it so: its mtime is that of its writer, and may be years old."""
+    old = drop("old.json", "{", state="dead")
+    os.utime(old, (NOW, NOW))
+    queue.set_setting("keep_dead", "1d")
+    for _ in range(2):
+        queue.purge("dead", DAY) if by_hand else retain()
+    assert old.exists()
+    assert "not a JSON object" in (root / "dead" / "old.error").read_text()
+    queue.purge("dead")
+    assert list((root / "dead").iterdir()) == []

@@ -68,6 +68,28 @@ def test_a_worker_that_is_asked_to_stop_lets_its_jobs_end_and_takes_no_other(
 
 
 @WAYS
+def test_a_worker_that_is_leaving_does_not_count_as_one_that_takes_jobs(
+    queue: Queue, tmp_path: Path, work: Callable[..., Any], eventually: Callable[..., Any], ask: Any
+) -> None:
+    queue.enqueue(f"until test -e {tmp_path}/go; do sleep 0.02; done", id="running")
+
+    def stop(worker: Worker) -> None:
+        eventually(lambda: queue.get("running").pid)
+        assert not queue.workers()[0].leaving
+        assert not queue.has_no_worker_for(1)
+        ask(worker, queue, False)
+        eventually(lambda: queue.workers()[0].leaving)
+        eventually(lambda: worker._stopping)
+        assert queue.workers()[0].alive
+        assert not queue.workers()[0].takes_jobs
+        assert queue.has_no_worker_for(1)
+        (tmp_path / "go").touch()
+
+    work(queue, stop, slots=1)
+    assert queue.workers() == []
+
+
+@WAYS
 def test_a_worker_that_is_told_to_stop_now_puts_its_jobs_back_uncounted(
     queue: Queue, root: Path, work: Callable[..., Any], eventually: Callable[..., Any], ask: Any
 ) -> None:

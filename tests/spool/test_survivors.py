@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.waiting import eventually
 
 from queuectl.disk.locks import make_locked
 from queuectl.process import survivors
@@ -63,6 +64,8 @@ def test_the_whole_group_of_a_process_that_is_found_is_found(start: Any) -> None
     marked = {**os.environ, survivors.RUN_VARIABLE: "w.a.1"}
     leader = start("sh", "-c", "env -i sleep 99 & echo $!; wait", env=marked)
     member = int(leader.stdout.readline())
+    environment = Path(f"/proc/{member}/environ")
+    eventually(lambda: survivors.RUN_VARIABLE.encode() not in environment.read_bytes())
     assert survivors.find(Marks("w.a.1", None, None)) == {leader.pid, member}
 
 

@@ -19,9 +19,11 @@ from queuectl import Queue
 from queuectl.disk import durable, locks
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
+from queuectl.spool.claims import name_to_remove
 from queuectl.spool.holder import Holder
 from queuectl.spool.layout import DIRECTORIES
-from queuectl.spool.places import Claim, Ready
+from queuectl.spool.places import Claim, ClaimedPlace, Ready, Unfit
+from queuectl.spool.reject import reject
 from queuectl.spool.spool import Spool
 
 TARGETS = ["completed", "failed", "dead", "pending"]
@@ -217,3 +219,46 @@ def test_a_slot_does_not_take_a_job_that_another_slot_is_putting_back(
         spool.claims.put_back(next(iter(spool.reader.claims(holder.name))), "pending")
     assert refused == [errno.EBUSY]  # that file alone waits: it will be claimed again
     assert stands() == ["pending/a.json"]
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_file_that_is_claimed_while_it_is_rejected_stays_with_its_worker(
+    spool: Spool,
+    root: Path,
+    drop: Callable[..., Path],
+    stands: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_whole: bool,
+) -> None:
+    """Between the link to dead/ and the unlink; its writer may have finished it just then."""
+    path = drop("a.json", "{")
+    seen = spool.reader.look("pending", "a.json")
+    assert isinstance(seen, Unfit)
+    real, claim = os.link, root / "processing" / "W" / "a.1.json"
+    claim.parent.mkdir()
+
+    def link(source: str, target: str, **more: Any) -> None:
+        real(source, target, **more)
+        if target.endswith("dead/a.json"):
+            os.rename(source, claim)
+            if is_whole:
+                claim.write_text('{"command": "true"}')
+
+    monkeypatch.setattr(os, "link", link)
+    assert reject(spool, str(path), seen.reason, seen=seen) is None
+    assert stands() == ["processing/W/a.1.json"]
+    assert not (root / "dead" / "a.error").exists()
+
+
+def test_of_two_claims_of_one_file_by_one_dead_holder_the_earlier_attempt_goes(
+    tmp_path: Path,
+) -> None:
+    one, other = (
+        ClaimedPlace("processing", job_id, str(tmp_path / f"{job_id}.{attempt}.json"), "w", attempt)
+        for job_id, attempt in (("z", 1), ("a", 2))
+    )
+    Path(one.path).touch()
+    os.link(one.path, other.path)
+    assert name_to_remove(one, other, dead="w") == one
+    assert name_to_remove(other, one, dead="w") == one
+    assert name_to_remove(one, other, dead="v") is None

@@ -17,6 +17,7 @@ from queuectl.view.status import WorkerStatus
 
 ALIVE = WorkerStatus("w", "host", 1, 2, "2026-11-24T03:00:00Z", True, [])
 DIED = replace(ALIVE, alive=False)
+LEAVING = replace(ALIVE, leaving=True)
 GIB = 2**30
 ROOM = Space(50 * GIB, 100 * GIB, 500, 1000)
 WELL = Snapshot(spool="/spool", jobs={"dead": 3}, workers=[ALIVE], space=ROOM)
@@ -42,6 +43,8 @@ def room(**changes: Any) -> Snapshot:
         (seen(workers=[DIED], oldest_due=5.0), NO_LIMITS, ["workers"]),
         (seen(workers=[DIED], abandoned=1), NO_LIMITS, ["workers"]),
         (seen(workers=[DIED, ALIVE], abandoned=1), NO_LIMITS, []),
+        (seen(workers=[LEAVING], oldest_due=5.0), NO_LIMITS, ["workers"]),
+        (seen(workers=[LEAVING, ALIVE], oldest_due=5.0), NO_LIMITS, []),
         (seen(oldest_due=600.0), Limits(max_age=600), []),
         (seen(oldest_due=600.1), Limits(max_age=600), ["age"]),
         (seen(oldest_due=0.1), Limits(max_age=0), ["age"]),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from helpers import loops
 from uvicorn.server import ServerState
 
 from queuectl.web import protocol
@@ -50,7 +51,7 @@ def _talk(*parts: bytes, pause: float = 0.0) -> bytes:
                     await asyncio.sleep(pause)
                 return said + await reader.read()
 
-    return asyncio.run(asyncio.wait_for(play(), 30))
+    return loops.run(play(), 30)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import loops
 
 from queuectl import Queue
 from queuectl.web import live
@@ -38,7 +39,7 @@ def _see(updates: LiveUpdates, *steps: tuple[Callable[[], Any], Callable[[Snapsh
                 while not fits(updates.snapshot):
                     await asyncio.wait_for(page.wait(10), 30)
 
-    asyncio.run(asyncio.wait_for(play(), 60))
+    loops.run(play(), 60)
 
 
 def _nothing() -> None:

@@ -214,6 +214,7 @@ def _workers(workers: list[WorkerStatus], width: int, most: int) -> Iterator[Tex
     for worker in shown:
         busy = len(worker.running)
         state = f"up {ago(worker.started_at)}" if worker.alive else "died"
+        state = "leaving" if worker.leaving else state
         gauge = "" if worker.slots > 16 else "#" * busy + "." * (worker.slots - busy) + " "
         words = f" {gauge}{busy}/{worker.slots} busy  {worker.name}  {state}"
         yield Text(fit(words, width), "" if worker.alive else "red")

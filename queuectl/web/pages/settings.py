@@ -90,11 +90,12 @@ def _page(
     said: str = "",
     status: int = 200,
 ) -> Response:
-    problem = ""
+    values, problem = {}, ""
     try:
         values = site.queue.setting_values()
+        _ = site.queue.settings
     except InvalidSetting as error:  # someone has edited the file, and it is not valid
-        values, problem = {}, str(error)
+        problem = str(error)
     return site.renderer.render(
         "settings.html",
         status,

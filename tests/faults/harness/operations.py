@@ -281,6 +281,7 @@ def run_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], object]:
     def act(root: Path, ack: Ack) -> None:
         TOLD.unlink(missing_ok=True)
         spool = _open(root)
+        spool.load_settings()  # as a worker does: not the defaults where they cannot be read
         holder = Holder(spool)
         hooks = kind(spool, holder.name, 1, changed=_nothing)
         intake = Intake(spool, hooks)
@@ -325,6 +326,7 @@ def recover_with_hooks(kind: type[Hooks]) -> Callable[[Path, Ack], object]:
     def act(root: Path, ack: Ack) -> None:
         TOLD.unlink(missing_ok=True)
         spool = _open(root)
+        spool.load_settings()  # as a worker does: not the defaults where they cannot be read
         holder = Holder(spool)
         hooks = kind(spool, holder.name, 1, changed=_nothing)
         recover(spool, grace=0.5, draw=0.0, heir=hooks)

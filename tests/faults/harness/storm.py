@@ -22,8 +22,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from faults.harness.storm_jobs import Plan
+from faults.harness.storm_by_hand import ByHand
+from faults.harness.storm_jobs import BEHAVIOURS, LEAVERS, Plan
 from faults.harness.storm_verdict import Verdict, judge, read_log, read_spool
+from helpers import processes
 from helpers.processes import WorkerProcess, none_left
 from helpers.waiting import eventually
 
@@ -60,7 +62,16 @@ class Storm:
     known_ends: tuple[int, ...] = KNOWN_ENDS
 
     def __init__(
-        self, directory: Path, *, seed: int, jobs: int, workers: int, slots: int, seconds: float
+        self,
+        directory: Path,
+        *,
+        seed: int,
+        jobs: int,
+        workers: int,
+        slots: int,
+        seconds: float,
+        leavers: bool = False,
+        by_hand: bool = False,
     ) -> None:
         self.root = directory / "spool"
         self._directory = directory
@@ -69,7 +80,9 @@ class Storm:
         self._queue = Queue(self.root)
         for key, value in SETTINGS.items():
             self._queue.set_setting(key, value)
-        self._plan = Plan(self._queue, directory, self._draw, jobs)
+        mix = LEAVERS if leavers else BEHAVIOURS
+        self._plan = Plan(self._queue, directory, self._draw, jobs, mix)
+        self._by_hand = ByHand(self._queue, directory, self._draw) if by_hand else None
         self._workers: list[WorkerProcess] = []
         self._stopped: set[int] = set()
         self._done: Counter[str] = Counter()
@@ -96,6 +109,7 @@ class Storm:
             (30, self._submit), (14, self._kill), (6, self._stop_or_go), (3, self._ask_to_leave),
             (10, self._cancel), (10, self._retry), (8, self._move_by_hand),
             (5, self._plan.drop_what_is_no_job),
+            *(self._by_hand.steps if self._by_hand else []),
         ]  # fmt: skip
         while time.monotonic() < ends:
             self._enough_workers()
@@ -197,7 +211,12 @@ class Storm:
 
     def _judge(self) -> Report:
         log, records = read_log(self._plan.log), read_spool(self.root)
-        verdict = judge(self._plan.expected(), log, records)
+        by_hand = self._by_hand
+        verdict = judge(
+            self._plan.expected(), log, records,
+            may_run_again=by_hand.moved_while_running if by_hand else (),
+            are_removed=by_hand is not None,
+        )  # fmt: skip
         crashes = [
             f"{worker.said_in.name} ended with {worker.process.returncode}: {worker.said[-2000:]}"
             for worker in self._workers
@@ -216,7 +235,7 @@ class Storm:
             if finding.damage in DAMAGE
         ]
         figures = {
-            "jobs": len(self._plan.expected()), **self._done,
+            "jobs": len(self._plan.expected()), **self._done, **(by_hand.done if by_hand else {}),
             "attempts": begun, "lost entries": lost,
             "files that are no jobs": self._plan.malformed,
             "violations": len(verdict.all) + len(crashes) + len(refused) + len(damage),
@@ -232,9 +251,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--leavers", action="store_true", help="commands that leave processes")
+    parser.add_argument("--by-hand", action="store_true", help="mv, ln, touch, check, purge")
+    parser.add_argument("--program", type=Path, help="the queuectl to run")
     parser.add_argument("--directory", type=Path, help="where the spool is made, and kept")
     given = vars(parser.parse_args())
-    directory = given.pop("directory")
+    directory, program = given.pop("directory"), given.pop("program")
+    processes.PROGRAM = program or processes.PROGRAM
     print(f"seed {given['seed']}", flush=True)
     with contextlib.ExitStack() as stack:
         if directory is None:
@@ -242,7 +265,7 @@ def main() -> int:
         directory.mkdir(parents=True, exist_ok=True)
         report = Storm(directory, **given).run()
     for what, number in report.figures.items():
-        print(f"{number:>9,} {what}")
+        print(f"{number:>9} {what}")
     for violation in report.violations:
         print(violation)
     return 1 if report.violations else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ SCRIPT = """\
 # job.sh DIRECTORY TAG BEHAVIOUR: tell of begin and end, and hold a lock while anything of it lives
 say() { echo "$1 $tag $QUEUECTL_ATTEMPT $QUEUECTL_RUN" >> "$directory/log"; }
 directory=$1 tag=$2
+leave() { [ "$QUEUECTL_ATTEMPT" -gt 1 ] || { "$@" & exit 1; }; }  # and fail, so that it is ended
 exec 9>> "$directory/locks/$tag"
 flock -n 9 || say overlap
 say begin
@@ -27,6 +29,10 @@ deaf) trap '' TERM; sleep 0.5; sleep 0.2 ;;
 orphan) setsid sh -c 'sleep 20; :' "$0" & [ "$QUEUECTL_ATTEMPT" -gt 1 ] || exit 1 ;;
 once) [ "$QUEUECTL_ATTEMPT" -gt 1 ] || exit 3 ;;
 never) [ -e "$directory/calm" ] || exit 4 ;;
+stubborn) leave sh -c 'trap "" TERM; while :; do sleep 0.2; done' "$0" ;;
+bare) leave setsid env -i sh -c 'trap "" TERM; sleep 20; :' "$0" ;;
+shed) leave setsid bash -c 'exec 64>&-; trap "" TERM; sleep 20; :' "$0" ;;
+user) leave setpriv --reuid=65534 --clear-groups setsid sh -c 'sleep 20; :' "$0" ;;
 esac
 [ "$3" != orphan ] || kill "$!" 2> /dev/null
 say end
@@ -35,6 +41,10 @@ say end
 BEHAVIOURS = {
     "quick": 62, "short": 10, "long": 6, "deaf": 3, "orphan": 4, "once": 9, "never": 6,
 }  # fmt: skip
+LEAVERS = {
+    "quick": 30, "deaf": 5, "orphan": 10, "stubborn": 10, "bare": 15, "shed": 15, "user": 15,
+}  # fmt: skip
+"""Commands whose processes do what they can to outlive them; root may change its user."""
 ODD_TIMES = (
     "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59.999999-23:59",
     "2038-01-19T03:14:08Z", "9999-12-31T23:59:59.999999Z", "2024-02-29T23:59:59+14:00",
@@ -50,7 +60,15 @@ BATCH = 25
 class Plan:
     """The jobs of one storm, submitted bit by bit in every way there is."""
 
-    def __init__(self, queue: Queue, directory: Path, draw: random.Random, jobs: int) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        directory: Path,
+        draw: random.Random,
+        jobs: int,
+        mix: Mapping[str, int] = BEHAVIOURS,
+    ) -> None:
+        self._mix = mix
         self.log = directory / "log"
         self.cancelled: set[str] = set()
         self._queue, self._directory, self._draw, self._jobs = queue, directory, draw, jobs
@@ -96,7 +114,7 @@ class Plan:
         draw = self._draw
         tag = f"t{len(self._submitted):06}"
         job_id = f"job-{tag}"
-        behaviour = draw.choices([*BEHAVIOURS], [*BEHAVIOURS.values()])[0]
+        behaviour = draw.choices([*self._mix], [*self._mix.values()])[0]
         job: dict[str, Any] = {
             "id": job_id, "tag": tag,
             "command": [str(self._script), str(self._directory), tag, behaviour],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,10 +83,15 @@ def judge(
     submitted: Mapping[str, set[str]],
     log: Sequence[Line],
     records: Mapping[str, Sequence[Record]],
+    *,
+    may_run_again: Container[str] = (),
+    are_removed: bool = False,
 ) -> Verdict:
     """Judge a storm that is over.
 
-    `submitted` has for each acknowledged job, by its tag, the states in which it may end.
+    `submitted` has for each acknowledged job, by its tag, the states in which it may end. Those of
+    `may_run_again` were moved away while they ran, so that their outcome was not written. With
+    `are_removed`, jobs that have run to their end may have been removed.
     """
     lines: dict[str, list[Line]] = defaultdict(list)
     for line in log:
@@ -94,9 +99,11 @@ def judge(
     verdict = Verdict([], [], [])
     for tag in {**submitted, **lines}:
         mine, found = lines.get(tag, []), records.get(tag, [])
-        verdict.loss.extend(_lost(tag, submitted.get(tag), mine, found))
+        is_removed = are_removed and not found and any(line.what == "end" for line in mine)
+        if not is_removed:
+            verdict.loss.extend(_lost(tag, submitted.get(tag), mine, found))
         verdict.overlap.extend(_overlaps(tag, mine))
-        if len(found) == 1:
+        if len(found) == 1 and tag not in may_run_again:
             verdict.repeat.extend(_repeats(tag, mine, found[0]))
     verdict.loss.extend(f"{tag} came from nowhere" for tag in records if tag not in submitted)
     return verdict

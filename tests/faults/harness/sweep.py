@@ -11,7 +11,7 @@ from typing import NamedTuple
 from faults.harness.disks import LoopDisk
 from faults.harness.effects import Effects
 from faults.harness.invariants import survey, tags_of, tree, violations
-from faults.harness.operations import BYSTANDERS, Operation, make_spool
+from faults.harness.operations import BYSTANDERS, TOLD, Operation, make_spool
 from faults.harness.strace import CRASH, Call, End, record, run_plain, run_with, transcript
 
 from queuectl.spool.places import Unfit
@@ -57,10 +57,11 @@ class Bench:
         shutil.copytree(self.root, self._template, symlinks=True)
 
     def calls(self, by: Callable[..., list[Call]] = record) -> list[Call]:
-        """List the operation's system calls, without that which opens the file of the test."""
+        """List the operation's system calls, without those on the files of the test."""
         self._place(self._template)
+        of_the_test = (str(self._acks), str(TOLD))
         calls = by(self._act, self.root, self._log)
-        return [call for call in calls if str(self._acks) not in call.text]
+        return [call for call in calls if not any(path in call.text for path in of_the_test)]
 
     def sweep(self, calls: Iterable[Call], fault: str) -> Result:
         """Break each of the calls by `fault`; with a disk, cut its power after each."""
