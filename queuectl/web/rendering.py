@@ -26,6 +26,19 @@ VERSION: ContextVar[int] = ContextVar("version", default=0)
 """The version of the live snapshot before the page read anything. When the page sees a newer
 version, it fetches itself again."""
 
+COLUMNS = {
+    "id": "Id",
+    "state": "State",
+    "command": "Command",
+    "priority": "Priority",
+    "attempts": "Attempts",
+    "created": "Created",
+    "changed": "Last change",
+    "reason": "Reason",
+    "next": "Next to run",
+}
+"""What each column of a list, and each order, is called on every page."""
+
 NOTICES = {
     "asked": "Asked the worker to stop the job.",
     "cancelled": "Cancelled.",
@@ -108,7 +121,9 @@ class Renderer:
             duration=clock.format_duration,
         )
         self._environment.tests["job_id"] = is_id
-        self._environment.globals.update(common, version=VERSION.get, states=STATES)
+        self._environment.globals.update(
+            common, version=VERSION.get, states=STATES, columns=COLUMNS
+        )
 
     def render(
         self,

@@ -243,6 +243,23 @@ def test_workers_and_their_slots_are_shown_and_a_dead_worker_is_noticed(
     expect(page.locator("#workers")).not_to_contain_text("This worker is dead")
 
 
+def test_the_columns_of_all_workers_are_in_line(
+    queue: Queue, page: Any, address: str, worker: Callable[..., Any]
+) -> None:
+    live(page, address + "/workers")
+    for job_id, command in (("a", "exec sleep 300"), ("b" * 60, "sleep 300; " + "x" * 300)):
+        queue.enqueue(command, id=job_id)
+        worker()
+        expect(page.locator("#workers tbody tr").filter(has_text=job_id)).to_be_visible()
+    tables = page.locator("#workers table").all()
+    assert len(tables) == 2
+    columns = [
+        [round(cell.bounding_box()["x"]) for cell in table.locator("thead th").all()]
+        for table in tables
+    ]
+    assert columns[0] == columns[1]
+
+
 def test_hostile_jobs_are_only_text(
     queue: Queue, page: Any, address: str, worker: Callable[..., Any], drop: Callable[..., Any]
 ) -> None:

@@ -74,6 +74,20 @@ def test_a_search_finds_ids_and_commands_whatever_their_case(many: Queue, client
     assert "No job contains this text" in client.get("/jobs?q=absent").text
 
 
+def test_a_column_has_one_name_on_every_page_and_as_an_order(many: Queue, client: Any) -> None:
+    many.cancel("job-007")
+    heads = {}
+    for path in ("/", "/jobs", "/dead"):
+        head = re.search(r"jobs list.*?</thead>", client.get(path).text, re.DOTALL)
+        assert head
+        heads[path] = re.findall(r">([A-Z][a-z ]+)<", head[0].partition("<thead")[2])
+    assert heads["/"] == heads["/jobs"]
+    assert heads["/dead"] == ["Select", *(name for name in heads["/"] if name != "State")]
+    orders = re.findall(r"<option value=\"(\w+)\"[^>]*>([^<]+)", client.get("/jobs").text)
+    named = {name for key, name in orders if key not in ("asc", "desc", "next")}
+    assert named < set(heads["/"])
+
+
 @pytest.mark.parametrize(
     ("path", "links"),
     [

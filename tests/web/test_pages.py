@@ -99,11 +99,11 @@ def test_the_first_attempt_counts_while_it_runs(
         worker.stop_now()
         worker._watch.notify()
         assert "<dt>Attempts</dt><dd>1<" in pages[0]
-        assert 'data-label="Attempts" class="num">1<' in pages[1]
+        assert 'class="num attempts">1<' in pages[1]
 
     work(queue, script)
     assert "<dt>Attempts</dt><dd>0<" in client.get("/jobs/runs").text  # interrupted: not counted
-    assert 'data-label="Attempts" class="num">0<' in client.get("/jobs").text
+    assert 'class="num attempts">0<' in client.get("/jobs").text
 
 
 def test_a_retried_job_that_waits_has_no_reason(settled: Queue, client: Any) -> None:
@@ -117,6 +117,13 @@ def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: 
     assert "exit status 3" in text
     assert ">bad\n</pre>" in text
     assert "&#34;max_retries&#34;: 0" in text
+
+
+def test_the_environment_is_among_the_facts(queue: Queue, client: Any) -> None:
+    queue.enqueue("true", id="a", env={"LANG": "C", "NOTE": "<b> two\u202e"})
+    text = client.get("/jobs/a").text
+    assert "<dt>Environment</dt><dd>" in text
+    assert ">LANG=C\nNOTE=&lt;b&gt; two\\u202e</pre>" in text
 
 
 def test_an_id_in_an_address_is_exact_and_the_only_job_that_begins_with_it_is_offered(
