@@ -126,6 +126,20 @@ def test_the_environment_is_among_the_facts(queue: Queue, client: Any) -> None:
     assert ">LANG=C\nNOTE=&lt;b&gt; two\\u202e</pre>" in text
 
 
+def test_the_reason_of_a_dead_job_has_the_last_line_of_its_log(
+    queue: Queue, client: Any, drain: Callable[..., Any]
+) -> None:
+    said = "printf 'one\\n\\033[31mno such <b>host\\033[0m\\n \\n'"
+    queue.enqueue(f"{said}; exit 6", id="a", max_retries=0)
+    queue.enqueue("exit 7", id="silent", max_retries=0)
+    queue.enqueue("echo all is well", id="good")
+    drain(queue)
+    for path in ("/", "/jobs", "/dead", "/jobs/a"):
+        text = client.get(path).text
+        assert "exit status 6: no such &lt;b&gt;host" in text
+        assert "exit status 7:" not in text
+
+
 def test_an_id_in_an_address_is_exact_and_the_only_job_that_begins_with_it_is_offered(
     settled: Queue, client: Any
 ) -> None:
