@@ -13,7 +13,7 @@ from queuectl.errors import InvalidInput
 from queuectl.record.job import STATES, State
 from queuectl.view.pages import MAX_PAGE, SORTS, Query
 from queuectl.view.text import printable
-from queuectl.web.endpoints import notice, number
+from queuectl.web.endpoints import as_json, notice, number, wants_json
 from queuectl.web.site import Site
 
 PAGE_SIZES = (25, 50, 100, 200)
@@ -70,6 +70,10 @@ def listing(
     state = fixed or _state(request.query_params.get("state", ""))
     query = _query(request, state)
     found = site.browser.page(query)
+    if wants_json(request):
+        jobs = [status.to_json() for status in found.jobs]
+        about = {"total": found.total, "page": found.number, "pages": found.pages}
+        return as_json({**about, "jobs": jobs})
     links = Links(request.url.path, query, "" if fixed else state or "")
     return site.renderer.render(
         template,
