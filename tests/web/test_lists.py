@@ -71,7 +71,32 @@ def test_a_search_finds_ids_and_commands_whatever_their_case(many: Queue, client
         f"job-{n:03}" for n in range(10, 20)
     ]
     assert ids(client.get("/jobs", params={"q": "Number 07"}).text) == ["job-001"]
-    assert "No job contains this text" in client.get("/jobs?q=absent").text
+    assert "No job is found" in client.get("/jobs?q=absent").text
+
+
+def test_dead_jobs_are_grouped_by_reason(
+    queue: Queue, client: Any, drain: Callable[..., Any], drop: Callable[..., Path]
+) -> None:
+    for number, command in enumerate(("exit 7", "exit 7", "exit 7 # x", "exit 8", "kill -9 $$")):
+        queue.enqueue(command, id=f"j{number}", max_retries=0)
+    drain(queue)
+    drop("half.json", "{", state="dead")
+    text = client.get("/dead").text
+    groups = re.findall(r'<li><a href="(/dead[^"]*)">([^<]+) <span class="count">(\d+)<', text)
+    assert groups[0] == ("/dead?reason=exit+status+7", "exit status 7", "3")
+    assert {name: int(count) for _, name, count in groups} == {
+        "exit status 7": 3,
+        "exit status 8": 1,
+        "killed by SIGKILL": 1,
+        "not a valid job": 1,
+    }
+    assert sorted(ids(client.get(groups[0][0]).text)) == ["j0", "j1", "j2"]
+    assert ids(client.get("/dead?reason=not+a+valid+job").text) == ["half"]
+    both = client.get("/dead?reason=exit+status+7&q=%23").text
+    assert ids(both) == ["j2"]
+    assert "with the reason “exit status 7” with “#” in the id or command" in both
+    assert 'name="reason" value="exit status 7"' in both
+    assert "No dead job is found." in client.get("/dead?reason=none").text
 
 
 def test_a_column_has_one_name_on_every_page_and_as_an_order(many: Queue, client: Any) -> None:

@@ -18,6 +18,8 @@ from queuectl.web.site import Site
 
 PAGE_SIZES = (25, 50, 100, 200)
 _MAX_SEARCH_CHARS = 200
+_MAX_REASON_CHARS = 1000
+_MAX_REASONS = 8
 
 
 def jobs(request: Request, site: Site) -> Response:
@@ -42,6 +44,7 @@ class Links:
         given = {
             "state": state,
             "q": query.search,
+            "reason": query.reason,
             "sort": query.sort if query.sort != default.sort else "",
             "order": "" if query.descending else "asc",
             "size": str(query.size) if query.size != default.size else "",
@@ -82,6 +85,7 @@ def listing(
         query=query,
         page=found,
         links=links,
+        reasons=site.browser.reasons("dead")[:_MAX_REASONS] if state == "dead" else [],
         sorts=SORTS,
         sizes=PAGE_SIZES,
         notice=notice(request),
@@ -96,6 +100,7 @@ def _query(request: Request, state: State | None) -> Query:
         raise InvalidInput(f"unknown order '{printable(sort)}'; choose from {', '.join(SORTS)}")
     return Query(
         state=state,
+        reason=given.get("reason", "")[:_MAX_REASON_CHARS],
         search=given.get("q", "")[:_MAX_SEARCH_CHARS].strip(),
         sort=sort,
         descending=given.get("order", "desc") != "asc",
