@@ -13,11 +13,13 @@ import contextlib
 import heapq
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from queuectl import clock
 from queuectl.disk.reading import DirectoryStamp, directory_stamp, read_regular
@@ -34,6 +36,9 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 MAX_PAGE = 500
 MAX_SEARCHED_CHARS = 2000
 """A search looks at this much of a command."""
+MOST_GROUPED = 5000
+"""Of more jobs, those that changed last are grouped by reason: 0.1 s the first time."""
+NO_REASON = "not a valid job"
 
 _REST = 3
 """A listing is used for this many times as long as it took: listing takes at most a quarter of a
@@ -59,10 +64,14 @@ class Entry(NamedTuple):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """Which jobs to show: of one state or all, with a text in the id or command; and the order."""
+    """Which jobs to show: of one state or all, with a text in the id or command; and the order.
+
+    A `reason` is how the last attempt failed, exactly as `Browser.reasons` says it.
+    """
 
     state: State | None = None
     search: str = ""
+    reason: str = ""
     sort: Sort = "changed"
     descending: bool = True
     page: int = 1
@@ -86,6 +95,12 @@ class _Digest(Struct, frozen=True, gc=False):
     created: float = 0.0
     attempts: int = 0
     due: float = 0.0
+    reason: str = ""
+
+
+class _Ended(Struct, frozen=True):
+    outcome: str = ""
+    error: str | None = None
 
 
 class _Record(Struct, frozen=True):
@@ -93,7 +108,8 @@ class _Record(Struct, frozen=True):
     priority: int = 0
     created_at: str | None = None
     run_at: str | None = None
-    history: list[Raw] = []
+    attempts: int = 0
+    history: list[_Ended] = []
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -173,6 +189,13 @@ class Browser:
         seen = (job_status(self._reader, self._place(entry)) for entry in shown)
         return [status for status in seen if status]
 
+    def reasons(self, state: State) -> list[tuple[str, int]]:
+        """Count the reasons of the jobs of a state that changed last, the most frequent first."""
+        with self._lock:
+            newest = heapq.nlargest(MOST_GROUPED, self._entries(state), key=lambda e: e.changed)
+            found = Counter(self._digest(entry).reason for entry in newest)
+        return [(reason, count) for reason, count in found.most_common() if reason]
+
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of a listed file. Raises OSError; FileNotFoundError if it has moved."""
         return read_regular(self._place(entry).path, MAX_RECORD_BYTES)[0]
@@ -188,11 +211,16 @@ class Browser:
         entries = [entry for state in states for entry in self._entries(state)]
         version = tuple(self._listings[s].version for s in states if s in self._listings)
         text = query.search.strip().lower()
-        if not text:
+        if not (text or query.reason):
             return entries, version
-        key = ("found", text, query.state, version)
+        key = ("found", text, query.reason, query.state, version)
         if key not in self._results or "processing" in states:
-            found = [e for e in entries if text in e.name.lower() or text in self._digest(e).text]
+            found = [
+                each
+                for each in entries
+                if (text in each.name.lower() or text in self._digest(each).text)
+                and (not query.reason or query.reason == self._digest(each).reason)
+            ]
             self._keep(key, found)
         return self._results[key], version
 
@@ -201,7 +229,15 @@ class Browser:
     ) -> list[Entry]:
         rank = self._rank(query.sort)
         if wanted > _FEW_WANTED:
-            key = ("ordered", query.state, query.search, query.sort, query.descending, version)
+            key = (
+                "ordered",
+                query.state,
+                query.search,
+                query.reason,
+                query.sort,
+                query.descending,
+                version,
+            )
             if key not in self._results or len(self._results[key]) != len(entries):
                 self._keep(key, sorted(entries, key=rank, reverse=query.descending))
             return self._results[key]
@@ -250,11 +286,18 @@ class Browser:
                 for stamp in (record.created_at, record.run_at)
             )
         except (OSError, msgspec.DecodeError, RecursionError, InvalidInput):
-            return _Digest(created=entry.changed / 1e9)
+            return _Digest(created=entry.changed / 1e9, reason=NO_REASON)
         words = record.command
         text = (words if isinstance(words, str) else " ".join(words))[:MAX_SEARCHED_CHARS]
         created = entry.changed / 1e9 if created is None else created
-        return _Digest(text.lower(), record.priority, created, len(record.history), due or 0.0)
+        return _Digest(
+            text.lower(),
+            record.priority,
+            created,
+            record.attempts + (entry.place is not None),
+            due or 0.0,
+            _reason(record.history),
+        )
 
     def _entries(self, state: State) -> list[Entry]:
         if state == "processing":  # few, and each is there only for a short time: never remembered
@@ -310,6 +353,12 @@ class Browser:
                     if entries[key] != known:
                         self._arrived.append(entries[key])
         return entries
+
+
+def _reason(history: list[_Ended]) -> str:
+    if not history or history[-1].outcome == "ok":
+        return ""
+    return intern(history[-1].error or history[-1].outcome)
 
 
 def _of_claim(place: ClaimedPlace) -> Entry:

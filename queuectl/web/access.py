@@ -3,7 +3,8 @@
 Every request passes here first. Its Host header must name loopback or the address that the server
 listens on: any other name that resolves to this machine (DNS rebinding) is refused. Then the token
 is required, on loopback too, because every user of this machine can reach loopback. A request that
-changes the queue must be a POST from a page of this site: its Origin must be ours.
+changes the queue must be a POST from a page of this site: its Origin must be ours. A program's has
+no Origin, and the token in a header, which no page of another site can make a browser send.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class AccessMiddleware:
             return None
         if scope["method"] != "POST":
             return self.renderer.error_page(scope, 405, "Method not allowed", "Use GET or POST.")
-        if not self._is_own(headers, hosts[0]):
+        if not (self._is_own(headers, hosts[0]) or self._is_of_a_program(headers)):
             return self.renderer.error_page(scope, 403, "Request from another site", _OTHER_SITE)
         if self.access.read_only:
             return self.renderer.error_page(scope, 403, "Read-only", _READ_ONLY)
@@ -143,14 +144,26 @@ class AccessMiddleware:
             )
             return answer
         cookie = cookie_parser(headers.get("cookie", "")).get(self.access.cookie, "")
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        right = right or (scheme.lower() == "bearer" and _same(bearer.strip(), token))
+        right = right or self._has_bearer(headers)
         scope[HAS_TOKEN] = right or _same(cookie, expected)
         if scope[HAS_TOKEN] or scope["path"].startswith("/static/"):
             return None
         if scope["path"] == "/healthz" and not given:  # a probe has no token
             return None
         return self.renderer.ask_for_token(scope, wrong=bool(given))
+
+    def _has_bearer(self, headers: Headers) -> bool:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and _same(bearer.strip(), self.access.token or "")
+
+    def _is_of_a_program(self, headers: Headers) -> bool:
+        """Return whether a program sent the request: it has the token, and no browser's headers.
+
+        A proxy may add the token to all that a browser sends, also for a page of another site. But
+        browsers send an Origin with every POST to another site.
+        """
+        from_browser = "origin" in headers or "sec-fetch-site" in headers
+        return bool(self.access.token) and self._has_bearer(headers) and not from_browser
 
     def _is_own(self, headers: Headers, host: str) -> bool:
         """Return whether a page of this site sent the request.
@@ -207,7 +220,7 @@ _UNKNOWN_HOST = (
     "the address that people use."
 )
 _OTHER_SITE = (
-    "Only queuectl's own pages can change the queue. Reload the page and try again. Programs use "
-    "the queuectl command or the Python API."
+    "Only queuectl's own pages can change the queue. Reload the page and try again. Programs send "
+    "the token in the header `Authorization: Bearer TOKEN`, and no Origin."
 )
 _READ_ONLY = "`queuectl web` was started with --read-only: the page cannot change the queue."

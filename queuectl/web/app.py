@@ -72,6 +72,7 @@ def routes() -> list[BaseRoute]:
         Route("/enqueue", action(enqueue.enqueue), methods=["POST"]),
         Route("/enqueue/json", action(enqueue.enqueue_json), methods=["POST"]),
         Route("/settings", page(settings.settings)),
+        Route("/settings", action(settings.change_settings), methods=["POST"]),
         Route("/settings/{key}", action(settings.change_setting), methods=["POST"]),
         Route("/events", events.events),
         Route("/healthz", probes.healthz),

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from queuectl import clock
 from queuectl.web.timeline import SPANS, Bucket
 
 WIDTH, HEIGHT = 600, 120
@@ -40,6 +39,7 @@ class Chart(Struct, frozen=True):
 
     span: str
     width: int
+    width_label: str
     bars: list[Bar]
     top: int
     completed: int
@@ -66,13 +66,14 @@ def draw(span: str, buckets: Sequence[Bucket], complete_since: float = 0.0) -> C
     return Chart(
         span=span,
         width=width,
+        width_label=_length(width),
         bars=bars,
         top=top,
         completed=sum(b.completed for b in buckets),
         failed=sum(b.failed for b in buckets),
         dead=sum(b.dead for b in buckets),
-        first=f"{clock.format_duration(seconds).removesuffix('00m').removesuffix('00s')} ago",
-        middle=f"{clock.format_duration(seconds / 2).removesuffix('00m').removesuffix('00s')} ago",
+        first=f"{span} ago",
+        middle=f"{_length(seconds // 2)} ago",
         incomplete_before=_label(span, complete_since) if is_incomplete else "",
     )
 
@@ -100,6 +101,12 @@ def _round_up(most: int) -> int:
             if factor * scale >= max(most, 4):
                 return factor * scale
         scale *= 10
+
+
+def _length(seconds: int) -> str:
+    """Write a length of the chart: `12h`, `2m30s`; `clock.format_duration` writes `12h00m`."""
+    parts = zip((seconds // 3600, seconds // 60 % 60, seconds % 60), "hms", strict=True)
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 def _label(span: str, start: float) -> str:

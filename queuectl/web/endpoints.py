@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import parse_qs
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,6 +25,7 @@ MAX_FORM_BYTES = 8 * MAX_JOB_BYTES
 """A few jobs of the largest size, percent-encoded."""
 MAX_FIELDS = 2000
 _FORM_TYPE = "application/x-www-form-urlencoded"
+_JSON_TYPE = "application/json"
 _BUG = (
     "An unexpected error occurred. This is a bug: please report it, with what `queuectl web` "
     "prints when it runs with QUEUECTL_DEBUG=1."
@@ -58,7 +60,7 @@ def action(change: Callable[[Request, Site, Form], Response]) -> Endpoint:
 
 async def _form(request: Request) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", _FORM_TYPE):
+    if kind not in ("", _FORM_TYPE, _JSON_TYPE):
         raise InvalidInput(f"the content type of a form must be {_FORM_TYPE}, not {kind}")
     body = bytearray()
     async for piece in request.stream():
@@ -66,6 +68,8 @@ async def _form(request: Request) -> Form:
         if len(body) > MAX_FORM_BYTES:
             raise InvalidInput(f"the form is larger than {MAX_FORM_BYTES:,} bytes")
     try:
+        if kind == _JSON_TYPE:
+            return {"json": [body.decode()]}
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise InvalidInput(f"not a valid form: {error}") from None
@@ -87,6 +91,17 @@ async def _run(request: Request, handler: Callable[..., Response], *args: Form) 
 def see_other(target: str, notice: str = "") -> Response:
     """Answer a POST with a redirect to a page, which shows a notice: a key of NOTICES."""
     return RedirectResponse(f"{target}?notice={notice}" if notice else target, 303)
+
+
+def wants_json(request: Request) -> bool:
+    """Return whether a program asks for data in place of a page."""
+    accepted = request.headers.get("accept", "")
+    return _JSON_TYPE in accepted and "text/html" not in accepted
+
+
+def as_json(data: Any, status: int = 200) -> Response:
+    """Answer a program with one JSON document."""
+    return Response(msgspec.json.encode(data), status, media_type=_JSON_TYPE)
 
 
 def notice(request: Request) -> str:

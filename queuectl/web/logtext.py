@@ -6,6 +6,7 @@ that a terminal would obey, or that change the direction of text, are spelled ou
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from queuectl.view.output import part
@@ -14,6 +15,8 @@ from queuectl.view.text import printable
 MAX_SHOWN_BYTES = 256 * 1024
 """A page shows the end of a log; it links to the whole log."""
 CHUNK_BYTES = 64 * 1024
+LAST_BYTES = 2048
+"""The last line of a log is looked for in so much of its end."""
 
 _DECORATION = re.compile(r"\x1b\[[0-9;:]*[mK]")
 _LINE_END = re.compile(r"\r\n?")
@@ -29,6 +32,15 @@ def plain(data: bytes) -> str:
     text = _LINE_END.sub("\n", _DECORATION.sub("", text))
     lines = text.split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
+
+
+def last_line(path: str) -> str:
+    """Return the last line of a log that is not blank; "" if none is near the end of the log."""
+    with contextlib.suppress(OSError):
+        size = part(path, 0, 0)[1]
+        text = plain(part(path, max(size - LAST_BYTES, 0), LAST_BYTES)[0])
+        return next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
+    return ""
 
 
 class LogReader:

@@ -6,6 +6,7 @@ that are invisible or change the direction of text (control characters, bidi mar
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -24,6 +25,19 @@ from queuectl.view.text import command_of, printable
 VERSION: ContextVar[int] = ContextVar("version", default=0)
 """The version of the live snapshot before the page read anything. When the page sees a newer
 version, it fetches itself again."""
+
+COLUMNS = {
+    "id": "Id",
+    "state": "State",
+    "command": "Command",
+    "priority": "Priority",
+    "attempts": "Attempts",
+    "created": "Created",
+    "changed": "Last change",
+    "reason": "Reason",
+    "next": "Next to run",
+}
+"""What each column of a list, and each order, is called on every page."""
 
 NOTICES = {
     "asked": "Asked the worker to stop the job.",
@@ -102,11 +116,14 @@ class Renderer:
             segment=segment,
             job_address=job_address,
             command=command_of,
+            quoted=shlex.quote,
             took=took,
             duration=clock.format_duration,
         )
         self._environment.tests["job_id"] = is_id
-        self._environment.globals.update(common, version=VERSION.get, states=STATES)
+        self._environment.globals.update(
+            common, version=VERSION.get, states=STATES, columns=COLUMNS
+        )
 
     def render(
         self,

@@ -13,7 +13,7 @@ from queuectl.web.access import Access
 TOKEN = "a-long-enough-secret"
 POSTS = (
     *("/enqueue", "/enqueue/json", "/jobs/one/cancel", "/jobs/one/retry", "/dead/retry"),
-    *("/dead/retry-all", "/dead/purge", "/settings/max_retries"),
+    *("/dead/retry-all", "/dead/purge", "/settings", "/settings/max_retries"),
 )
 
 
@@ -72,7 +72,14 @@ def test_a_form_that_is_not_from_our_own_page_changes_nothing(
     queue.enqueue("true", id="one")
     before = bytes_of()
     fields = {"command": "touch /tmp/x", "json": '{"command": "true"}', "value": "1", "id": "one"}
-    assert client.post(path, data={**fields, "sure": "yes"}, headers=headers).status_code == 403
+    assert (
+        client.post(
+            path,
+            data={**fields, "sure": "yes", "was-max_retries": "3", "max_retries": "9"},
+            headers=headers,
+        ).status_code
+        == 403
+    )
     assert bytes_of() == before
 
 
@@ -192,6 +199,56 @@ def test_the_target_after_the_token_is_on_this_site(locked: Any) -> None:
 def test_a_program_brings_the_token_in_a_header(locked: Any) -> None:
     assert locked.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert locked.get("/", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+BEARER = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/json"}
+
+
+def test_a_program_with_the_token_changes_the_queue(queue: Queue, locked: Any) -> None:
+    jobs = [{"command": "true", "id": "one"}, {"command": "true", "id": "two"}]
+    assert locked.post("/enqueue/json", json=jobs, headers=BEARER).json() == {"ids": ["one", "two"]}
+    answer = locked.post("/jobs/one/cancel", headers=BEARER, follow_redirects=True)
+    assert (answer.json()["id"], answer.json()["state"]) == ("one", "dead")
+    answer = locked.post("/enqueue/json", json=jobs, headers=BEARER)
+    assert (answer.status_code, "exists already" in answer.json()["error"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Authorization": "Bearer wrong", "Cookie": "COOKIE"},
+        {"Authorization": "", "Cookie": "COOKIE"},
+    ],
+    ids=lambda more: " ".join(more.values()),
+)
+def test_a_browser_needs_an_origin_of_ours_though_a_proxy_adds_the_token(
+    queue: Queue, locked: Any, more: dict[str, str]
+) -> None:
+    cookie = f"queuectl-8374={Access(token=TOKEN).cookie_value}"
+    headers = {**BEARER, **{name: v.replace("COOKIE", cookie) for name, v in more.items()}}
+    assert locked.get("/jobs", headers=headers).status_code == 200
+    assert locked.post("/enqueue", data={"command": "true"}, headers=headers).status_code == 403
+    assert queue.list() == []
+
+
+def test_without_a_token_no_header_makes_up_for_it(queue: Queue, client: Any) -> None:
+    for value in ("Bearer ", f"Bearer {TOKEN}"):
+        headers = {"Authorization": value}
+        assert client.post("/enqueue", data={"command": "x"}, headers=headers).status_code == 403
+    assert queue.list() == []
+
+
+def test_a_program_reads_pages_as_data(queue: Queue, locked: Any) -> None:
+    queue.enqueue("true", id="one", priority=3)
+    found = locked.get("/jobs?state=pending", headers=BEARER).json()
+    assert (found["total"], found["jobs"][0]["id"], found["jobs"][0]["priority"]) == (1, "one", 3)
+    assert locked.get("/jobs/one", headers=BEARER).json()["state"] == "pending"
+    assert locked.get("/", headers=BEARER).json()["jobs"]["pending"] == 1
+    assert locked.get("/workers", headers=BEARER).json() == []
+    assert locked.get("/dead", headers=BEARER).json()["jobs"] == []
 
 
 def test_a_cookie_is_secure_behind_https(make_client: Callable[..., Any]) -> None:

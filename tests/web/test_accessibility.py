@@ -83,6 +83,20 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("path", ["/", "/jobs", "/dead"])
+def test_on_a_phone_a_job_takes_two_lines(
+    rich: Queue, open_page: Callable[..., Any], address: str, path: str
+) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(address + path)
+    rows = page.locator(".list tbody tr")
+    assert rows.count()
+    for row in rows.all():
+        assert row.bounding_box()["height"] < 3 * 24
+        expect(row.locator(".command")).to_be_visible()
+        expect(row.locator(".when.wraps")).to_be_visible()
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_every_control_has_a_name_and_the_page_its_landmarks(
     rich: Queue, page: Any, address: str, path: str

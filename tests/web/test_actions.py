@@ -212,6 +212,42 @@ def test_a_setting_is_changed_and_goes_back_to_its_default(queue: Queue, client:
     assert queue.setting("max_retries") == 3
 
 
+def form_of(text: str, **edits: str) -> dict[str, str]:
+    """Return what the form of the settings sends after some edits."""
+    was = dict(re.findall(r'name="(was-\w+)" value="([^"]*)"', text))
+    fields = {key: html.unescape(value) for key, value in was.items()}
+    return {**fields, **{key.removeprefix("was-"): fields[key] for key in fields}, **edits}
+
+
+def test_all_edits_are_saved_and_nothing_else(queue: Queue, client: Any) -> None:
+    form = form_of(client.get("/settings").text, max_retries="7", timeout="90")
+    queue.set_setting("kill_grace", "4")  # by somebody else meanwhile
+    assert client.send_form("/settings", **form).status_code == 303
+    assert (queue.setting("max_retries"), queue.setting("timeout")) == (7, 90)
+    assert queue.setting("kill_grace") == 4
+
+
+def test_an_edit_that_cannot_be_saved_holds_up_no_other_and_stays_in_its_field(
+    queue: Queue, client: Any
+) -> None:
+    form = form_of(client.get("/settings").text, max_retries="7", timeout="soon")
+    answer = client.send_form("/settings", **form)
+    assert answer.status_code == 400
+    assert "not a duration" in error_at(answer.text, "timeout")
+    assert 'value="soon"' in answer.text
+    assert queue.setting("max_retries") == 7
+
+
+def test_a_reset_keeps_the_edits_of_the_other_fields(queue: Queue, client: Any) -> None:
+    queue.set_setting("max_retries", "7")
+    form = form_of(client.get("/settings").text, max_retries="8", timeout="90")
+    answer = client.send_form("/settings", default="max_retries", **form)
+    assert (queue.setting("max_retries"), queue.setting("timeout")) == (3, None)
+    assert 'name="timeout" value="90"' in answer.text
+    assert 'name="was-timeout" value=""' in answer.text
+    assert "Reset to the default." in answer.text
+
+
 def test_an_empty_value_is_none_where_that_is_the_default(queue: Queue, client: Any) -> None:
     queue.set_setting("timeout", "90")
     assert client.send_form("/settings/timeout", value=" ").status_code == 303

@@ -187,14 +187,18 @@ def test_a_setting_is_changed_refused_and_set_back(queue: Queue, page: Any, addr
     page.watcher.expect("400")
     live(page, address + "/settings")
     page.get_by_label("max_retries", exact=True).fill("9")
-    page.get_by_role("button", name="Save max_retries").click()
+    page.get_by_label("timeout", exact=True).fill("20")
+    page.get_by_role("button", name="Save changes").click()
     expect(page.locator(".flash")).to_contain_text("Saved")
+    assert queue.setting("timeout") == 20
     assert queue.setting("max_retries") == 9
     page.get_by_label("max_retries", exact=True).fill("-1")
-    page.get_by_role("button", name="Save max_retries").click()
+    page.keyboard.press("Enter")
     expect(page.locator("#e-max_retries")).to_contain_text("not -1")
+    page.get_by_label("timeout", exact=True).fill("30")
     page.get_by_role("button", name="Reset max_retries to its default").click()
     expect(page.get_by_label("max_retries", exact=True)).to_have_value("3")
+    expect(page.get_by_label("timeout", exact=True)).to_have_value("30")  # an edit is kept
     assert queue.setting("max_retries") == 3
 
 
@@ -237,6 +241,23 @@ def test_workers_and_their_slots_are_shown_and_a_dead_worker_is_noticed(
     expect(page.locator("#workers .badge")).to_have_text("dead")
     worker()
     expect(page.locator("#workers")).not_to_contain_text("This worker is dead")
+
+
+def test_the_columns_of_all_workers_are_in_line(
+    queue: Queue, page: Any, address: str, worker: Callable[..., Any]
+) -> None:
+    live(page, address + "/workers")
+    for job_id, command in (("a", "exec sleep 300"), ("b" * 60, "sleep 300; " + "x" * 300)):
+        queue.enqueue(command, id=job_id)
+        worker()
+        expect(page.locator("#workers tbody tr").filter(has_text=job_id)).to_be_visible()
+    tables = page.locator("#workers table").all()
+    assert len(tables) == 2
+    columns = [
+        [round(cell.bounding_box()["x"]) for cell in table.locator("thead th").all()]
+        for table in tables
+    ]
+    assert columns[0] == columns[1]
 
 
 def test_hostile_jobs_are_only_text(
@@ -323,7 +344,9 @@ def test_a_page_whose_server_has_another_token_now_says_so(
     expect(page.locator(".link")).to_have_text("Not connected")
     port = first.partition("?")[0].rpartition(":")[2].rstrip("/")
     second, _ = serve("--port", port)
-    expect(page.locator("#alert")).to_contain_text("each start makes a new one")
+    expect(page.locator("#alert")).to_have_text(
+        "The server has another token now: reload to sign in."
+    )
     other = page.context.new_page()
     other.goto(second)
     expect(page.locator(".link")).to_have_text("Live")  # the browser has the new cookie

@@ -71,7 +71,73 @@ def test_a_search_finds_ids_and_commands_whatever_their_case(many: Queue, client
         f"job-{n:03}" for n in range(10, 20)
     ]
     assert ids(client.get("/jobs", params={"q": "Number 07"}).text) == ["job-001"]
-    assert "No job contains this text" in client.get("/jobs?q=absent").text
+    assert "No job is found" in client.get("/jobs?q=absent").text
+
+
+def test_dead_jobs_are_grouped_by_reason(
+    queue: Queue, client: Any, drain: Callable[..., Any], drop: Callable[..., Path]
+) -> None:
+    for number, command in enumerate(("exit 7", "exit 7", "exit 7 # x", "exit 8", "kill -9 $$")):
+        queue.enqueue(command, id=f"j{number}", max_retries=0)
+    drain(queue)
+    drop("half.json", "{", state="dead")
+    text = client.get("/dead").text
+    groups = re.findall(r'<li><a href="(/dead[^"]*)">([^<]+) <span class="count">(\d+)<', text)
+    assert groups[0] == ("/dead?reason=exit+status+7", "exit status 7", "3")
+    assert {name: int(count) for _, name, count in groups} == {
+        "exit status 7": 3,
+        "exit status 8": 1,
+        "killed by SIGKILL": 1,
+        "not a valid job": 1,
+    }
+    assert sorted(ids(client.get(groups[0][0]).text)) == ["j0", "j1", "j2"]
+    assert ids(client.get("/dead?reason=not+a+valid+job").text) == ["half"]
+    both = client.get("/dead?reason=exit+status+7&q=%23").text
+    assert ids(both) == ["j2"]
+    assert "with the reason “exit status 7” with “#” in the id or command" in both
+    assert 'name="reason" value="exit status 7"' in both
+    assert "No dead job is found." in client.get("/dead?reason=none").text
+
+
+def test_a_column_has_one_name_on_every_page_and_as_an_order(many: Queue, client: Any) -> None:
+    many.cancel("job-007")
+    heads = {}
+    for path in ("/", "/jobs", "/dead"):
+        head = re.search(r"jobs list.*?</thead>", client.get(path).text, re.DOTALL)
+        assert head
+        heads[path] = re.findall(r">([A-Z][a-z ]+)<", head[0].partition("<thead")[2])
+    assert heads["/"] == heads["/jobs"]
+    assert heads["/dead"] == ["Select", *(name for name in heads["/"] if name != "State")]
+    orders = re.findall(r"<option value=\"(\w+)\"[^>]*>([^<]+)", client.get("/jobs").text)
+    named = {name for key, name in orders if key not in ("asc", "desc", "next")}
+    assert named < set(heads["/"])
+
+
+@pytest.mark.parametrize(
+    ("path", "links"),
+    [
+        ("/", ["/enqueue"]),
+        ("/jobs", ["/enqueue"]),
+        ("/jobs?state=failed", ["/enqueue"]),
+        ("/jobs?q=absent", ["/jobs"]),
+        ("/dead", ["/jobs"]),
+        ("/dead?q=absent", ["/dead"]),
+        ("/workers", []),
+    ],
+)
+def test_an_empty_page_leads_on(queue: Queue, client: Any, path: str, links: list[str]) -> None:
+    text = "".join(re.findall(r'<p class="empty">.*?</p>', client.get(path).text))
+    assert re.findall(r'href="([^"]+)"', text) == links
+    assert links or f"queuectl --spool {queue.path} worker start" in text
+
+
+def test_an_empty_state_leads_to_all_jobs(many: Queue, client: Any) -> None:
+    text = client.get("/jobs?state=failed").text
+    assert '<p class="empty">No failed jobs. <a href="/jobs">Show the jobs of all' in text
+
+
+def test_a_job_that_waits_while_no_worker_runs_says_so(many: Queue, client: Any) -> None:
+    assert 'No worker is running: <a href="/workers">' in client.get("/jobs/job-001").text
 
 
 def test_a_search_keeps_its_text_through_paging_and_sorting(many: Queue, client: Any) -> None:

@@ -88,11 +88,56 @@ def test_the_chart_counts_the_attempts_of_a_job_that_was_retried_once_each(
     assert "1 completed, 2 failed attempts, 0 dead" in client.get("/").text
 
 
+def test_the_first_attempt_counts_while_it_runs(
+    queue: Queue, client: Any, work: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    queue.enqueue("sleep 60", id="runs")
+
+    def script(worker: Any) -> None:
+        eventually(lambda: queue.get("runs").pid)
+        pages = client.get("/jobs/runs").text, client.get("/jobs").text
+        worker.stop_now()
+        worker._watch.notify()
+        assert "<dt>Attempts</dt><dd>1<" in pages[0]
+        assert 'class="num attempts">1<' in pages[1]
+
+    work(queue, script)
+    assert "<dt>Attempts</dt><dd>0<" in client.get("/jobs/runs").text  # interrupted: not counted
+    assert 'class="num attempts">0<' in client.get("/jobs").text
+
+
+def test_a_retried_job_that_waits_has_no_reason(settled: Queue, client: Any) -> None:
+    assert "exit status 3" in client.get("/jobs?q=bad").text
+    settled.retry("bad")
+    assert "exit status 3" not in client.get("/jobs?q=bad").text
+
+
 def test_a_job_shows_its_record_its_history_and_its_log(settled: Queue, client: Any) -> None:
     text = client.get("/jobs/bad").text
     assert "exit status 3" in text
     assert ">bad\n</pre>" in text
     assert "&#34;max_retries&#34;: 0" in text
+
+
+def test_the_environment_is_among_the_facts(queue: Queue, client: Any) -> None:
+    queue.enqueue("true", id="a", env={"LANG": "C", "NOTE": "<b> two\u202e"})
+    text = client.get("/jobs/a").text
+    assert "<dt>Environment</dt><dd>" in text
+    assert ">LANG=C\nNOTE=&lt;b&gt; two\\u202e</pre>" in text
+
+
+def test_the_reason_of_a_dead_job_has_the_last_line_of_its_log(
+    queue: Queue, client: Any, drain: Callable[..., Any]
+) -> None:
+    said = "printf 'one\\n\\033[31mno such <b>host\\033[0m\\n \\n'"
+    queue.enqueue(f"{said}; exit 6", id="a", max_retries=0)
+    queue.enqueue("exit 7", id="silent", max_retries=0)
+    queue.enqueue("echo all is well", id="good")
+    drain(queue)
+    for path in ("/", "/jobs", "/dead", "/jobs/a"):
+        text = client.get(path).text
+        assert "exit status 6: no such &lt;b&gt;host" in text
+        assert "exit status 7:" not in text
 
 
 def test_an_id_in_an_address_is_exact_and_the_only_job_that_begins_with_it_is_offered(
@@ -236,7 +281,7 @@ def test_a_file_whose_name_is_not_an_id_is_listed_as_text_and_not_linked(
 
 def test_every_route_that_changes_something_is_a_post_of_its_own() -> None:
     changing = [route for route in routes() if "POST" in (getattr(route, "methods", None) or ())]
-    assert len(changing) == 8
+    assert len(changing) == 9
     assert all(route.methods == {"POST"} for route in changing)  # type: ignore[attr-defined] # all are Routes
 
 

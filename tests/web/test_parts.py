@@ -129,6 +129,19 @@ def test_the_timeline_reads_the_newest_first_and_the_rest_later(
     assert sum(bucket.completed for bucket in timeline.series("1h")) == 9
 
 
+@pytest.mark.parametrize(
+    ("span", "first", "middle", "row"),
+    [
+        ("5m", "5m ago", "2m30s ago", "5s"),
+        ("1h", "1h ago", "30m ago", "1m"),
+        ("24h", "24h ago", "12h ago", "30m"),
+    ],
+)
+def test_the_axis_has_the_names_of_the_spans(span: str, first: str, middle: str, row: str) -> None:
+    chart = draw(span, [Bucket(0, 1, 0, 0)])
+    assert (chart.first, chart.middle, chart.width_label) == (first, middle, row)
+
+
 def sums(timeline: Timeline) -> tuple[int, int, int]:
     series = timeline.series("1h")
     return (

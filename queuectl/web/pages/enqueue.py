@@ -11,8 +11,8 @@ from queuectl import clock
 from queuectl.errors import IdTaken, InvalidInput, InvalidJob
 from queuectl.record.job import build
 from queuectl.record.submission import read_jobs
-from queuectl.web.endpoints import Form, see_other
-from queuectl.web.rendering import job_address
+from queuectl.web.endpoints import Form, as_json, see_other, wants_json
+from queuectl.web.rendering import job_address, shown
 from queuectl.web.site import Site
 
 FIELDS = (
@@ -23,28 +23,28 @@ _INVALID, _CONFLICT = 400, 409
 _MAX_LISTED = 20
 
 
-def enqueue_form(_: Request, site: Site) -> Response:
+def enqueue_form(request: Request, site: Site) -> Response:
     """Show the empty forms."""
-    return _page(site, {}, {})
+    return _page(request, site, {}, {})
 
 
-def enqueue(_: Request, site: Site, form: Form) -> Response:
+def enqueue(request: Request, site: Site, form: Form) -> Response:
     """Enqueue a shell command with its fields."""
     given = _given(form)
     errors: dict[str, str] = {}
     fields = _fields(given, errors)
     if errors:
-        return _page(site, given, errors, _INVALID)
+        return _page(request, site, given, errors, _INVALID)
     try:
         return see_other(job_address(site.queue.submit(build(fields))))
     except IdTaken as error:
-        return _page(site, given, {"id": str(error)}, _CONFLICT)
+        return _page(request, site, given, {"id": str(error)}, _CONFLICT)
     except InvalidJob as error:
         field = error.field if error.field in FIELDS else "command"
-        return _page(site, given, {field or "command": str(error)}, _INVALID)
+        return _page(request, site, given, {field or "command": str(error)}, _INVALID)
 
 
-def enqueue_json(_: Request, site: Site, form: Form) -> Response:
+def enqueue_json(request: Request, site: Site, form: Form) -> Response:
     """Enqueue jobs from JSON: one object, an array, or one object a line. All or none."""
     given = _given(form)
     try:
@@ -54,12 +54,12 @@ def enqueue_json(_: Request, site: Site, form: Form) -> Response:
         ids = site.queue.submit_many(jobs)
     except (IdTaken, InvalidInput) as error:
         status = _CONFLICT if isinstance(error, IdTaken) else _INVALID
-        return _page(site, given, {"json": str(error)}, status)
+        return _page(request, site, given, {"json": str(error)}, status)
     except UnicodeEncodeError:
-        return _page(site, given, {"json": "the text is not valid UTF-8"}, _INVALID)
-    if len(ids) == 1:
+        return _page(request, site, given, {"json": "the text is not valid UTF-8"}, _INVALID)
+    if len(ids) == 1 and not wants_json(request):
         return see_other(job_address(ids[0]))
-    return _page(site, {}, {}, enqueued=ids)
+    return _page(request, site, {}, {}, enqueued=ids)
 
 
 def _given(form: Form) -> dict[str, str]:
@@ -113,12 +113,17 @@ def _environment(text: str) -> dict[str, str]:
 
 
 def _page(
+    request: Request,
     site: Site,
     given: dict[str, str],
     errors: dict[str, str],
     status: int = 200,
     enqueued: list[str] | None = None,
 ) -> Response:
+    if errors and wants_json(request):
+        return as_json({"error": "; ".join(map(shown, errors.values()))}, status)
+    if wants_json(request):
+        return as_json({"ids": enqueued or []})
     return site.renderer.render(
         "enqueue.html",
         status,

@@ -16,7 +16,7 @@ from queuectl.errors import AmbiguousId, NoSuchJob
 from queuectl.view import output
 from queuectl.view.status import JobStatus
 from queuectl.web import logtext
-from queuectl.web.endpoints import Form, notice, number, see_other
+from queuectl.web.endpoints import Form, as_json, notice, number, see_other, wants_json
 from queuectl.web.rendering import job_address
 from queuectl.web.site import Site
 
@@ -36,6 +36,8 @@ def job(request: Request, site: Site) -> Response:
     attempt = number(request.query_params.get("attempt"), newest, _MAX_ATTEMPT)
     if attempt > newest:
         raise NoSuchJob(f"job {status.id} has no attempt {attempt} (the newest is {newest})")
+    if wants_json(request):
+        return as_json(status.to_json())
     return _job_page(request, site, status, newest, attempt)
 
 
@@ -64,6 +66,7 @@ def _job_page(
         left_out=left_out,
         log_problem=problem,
         record=record[:_MAX_RECORD_CHARS],
+        alive=bool(history) or any(worker.alive for worker in site.queue.workers()),
         history=history[-_MAX_HISTORY:],
         history_left_out=max(0, len(history) - _MAX_HISTORY),
         notice=notice(request),

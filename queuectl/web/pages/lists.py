@@ -13,11 +13,13 @@ from queuectl.errors import InvalidInput
 from queuectl.record.job import STATES, State
 from queuectl.view.pages import MAX_PAGE, SORTS, Query
 from queuectl.view.text import printable
-from queuectl.web.endpoints import notice, number
+from queuectl.web.endpoints import as_json, notice, number, wants_json
 from queuectl.web.site import Site
 
 PAGE_SIZES = (25, 50, 100, 200)
 _MAX_SEARCH_CHARS = 200
+_MAX_REASON_CHARS = 1000
+_MAX_REASONS = 8
 
 
 def jobs(request: Request, site: Site) -> Response:
@@ -42,6 +44,7 @@ class Links:
         given = {
             "state": state,
             "q": query.search,
+            "reason": query.reason,
             "sort": query.sort if query.sort != default.sort else "",
             "order": "" if query.descending else "asc",
             "size": str(query.size) if query.size != default.size else "",
@@ -70,6 +73,10 @@ def listing(
     state = fixed or _state(request.query_params.get("state", ""))
     query = _query(request, state)
     found = site.browser.page(query)
+    if wants_json(request):
+        jobs = [status.to_json() for status in found.jobs]
+        about = {"total": found.total, "page": found.number, "pages": found.pages}
+        return as_json({**about, "jobs": jobs})
     links = Links(request.url.path, query, "" if fixed else state or "")
     return site.renderer.render(
         template,
@@ -78,6 +85,7 @@ def listing(
         query=query,
         page=found,
         links=links,
+        reasons=site.browser.reasons("dead")[:_MAX_REASONS] if state == "dead" else [],
         sorts=SORTS,
         sizes=PAGE_SIZES,
         notice=notice(request),
@@ -92,6 +100,7 @@ def _query(request: Request, state: State | None) -> Query:
         raise InvalidInput(f"unknown order '{printable(sort)}'; choose from {', '.join(SORTS)}")
     return Query(
         state=state,
+        reason=given.get("reason", "")[:_MAX_REASON_CHARS],
         search=given.get("q", "")[:_MAX_SEARCH_CHARS].strip(),
         sort=sort,
         descending=given.get("order", "desc") != "asc",

@@ -9,6 +9,7 @@ from queuectl.errors import InvalidInput
 from queuectl.view.pages import Query
 from queuectl.view.text import printable
 from queuectl.web.chart import draw
+from queuectl.web.endpoints import as_json, wants_json
 from queuectl.web.site import Site
 from queuectl.web.timeline import SPANS
 
@@ -22,6 +23,8 @@ def overview(request: Request, site: Site) -> Response:
     span = request.query_params.get("span", "1h")
     if span not in SPANS:
         raise InvalidInput(f"unknown span '{printable(span)}'; choose from {', '.join(SPANS)}")
+    if wants_json(request):
+        return as_json(site.queue.status())
     counts = site.counts()
     arrivals = site.browser.arrivals()  # which the counting has found
     site.timeline.note(arrivals, _MAX_RECORDS, site.browser.left_out)

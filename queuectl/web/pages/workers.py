@@ -6,13 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from queuectl.view.text import command_of
+from queuectl.web.endpoints import as_json, wants_json
 from queuectl.web.site import Site
 
 _MAX_RECORDS = 1000
 
 
-def workers(_: Request, site: Site) -> Response:
+def workers(request: Request, site: Site) -> Response:
     """Show the workers with their slots."""
+    if wants_json(request):
+        return as_json(site.queue.workers())
     return site.renderer.render(
         "workers.html",
         nav="workers",

@@ -93,7 +93,7 @@ async function refresh() {
     if (mine !== generation) {
       again = true;
     } else if (!response.ok) { // also if the server was restarted and has a new token
-      warn(fresh.querySelector("[data-refusal] p")?.textContent ?? response.statusText);
+      warn(refusalOf(fresh, response));
     } else {
       warn("");
       skipped = false;
@@ -116,6 +116,12 @@ async function refresh() {
 
 function resume() {
   if (skipped && !pressed) schedule();
+}
+
+function refusalOf(fresh, response) {
+  if (response.status === 401) return "The server has another token now: reload to sign in.";
+  return fresh.querySelector("[data-refusal] p")?.textContent ??
+    `The request failed with status ${response.status}.`;
 }
 
 function warn(text) {
@@ -243,9 +249,8 @@ async function send(form, button) {
       method: "POST", body: data, headers: { Accept: "text/html" },
     });
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    const refusal = fresh.querySelector("[data-refusal] p");
-    if (refusal || !fresh.getElementById("main")) {
-      warn(refusal?.textContent ?? `The request failed with status ${response.status}.`);
+    if (fresh.querySelector("[data-refusal]") || !fresh.getElementById("main")) {
+      warn(refusalOf(fresh, response));
       return;
     }
     show(fresh, response);
