@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from helpers.waiting import eventually
 
 from queuectl import Queue
 
@@ -89,12 +90,15 @@ def test_on_a_phone_a_job_takes_two_lines(
 ) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.goto(address + path)
-    rows = page.locator(".list tbody tr")
-    assert rows.count()
-    for row in rows.all():
-        assert row.bounding_box()["height"] < 3 * 24
-        expect(row.locator(".command")).to_be_visible()
-        expect(row.locator(".when.wraps")).to_be_visible()
+    look = """rows => rows.map(row => [row.offsetHeight < 3 * 24,
+        row.querySelector(".command").offsetHeight > 0,
+        row.querySelector(".when.wraps").offsetHeight > 0])"""
+
+    def all_fit() -> bool:  # in one look: the page may replace its rows at any moment
+        seen = page.eval_on_selector_all(".list tbody tr", look)
+        return bool(seen) and all(map(all, seen))
+
+    eventually(all_fit, seconds=10)
 
 
 @pytest.mark.parametrize("path", PAGES)
