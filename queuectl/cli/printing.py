@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 import msgspec
 import typer
 
-from queuectl.view.status import utf8
+from queuectl.view.status import as_json
 from queuectl.view.text import cells, cut, printable
 
 T = TypeVar("T")
@@ -27,29 +27,9 @@ _MAX_PADDING = 48
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, which is UTF-8 in every locale.
-
-    Bytes of file names that are not UTF-8 are escaped in it.
-    """
-    try:
-        text = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        text = msgspec.json.encode(_in_utf8(value))
+    """Print one JSON document, which is UTF-8 in every locale."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(msgspec.json.format(text, indent=2) + b"\n")
-
-
-def _in_utf8(value: Any) -> Any:
-    match value:
-        case str():
-            return utf8(value)
-        case dict():
-            return {key: _in_utf8(each) for key, each in value.items()}
-        case list():
-            return [_in_utf8(each) for each in value]
-        case msgspec.Struct():
-            return _in_utf8(msgspec.structs.asdict(value))
-    return value
+    sys.stdout.buffer.write(msgspec.json.format(as_json(value), indent=2) + b"\n")
 
 
 def note(message: str) -> None:

@@ -127,6 +127,27 @@ def utf8(text: str) -> str:
     return os.fsencode(text).decode(errors="backslashreplace")
 
 
+def as_json(value: Any) -> bytes:
+    """Encode what a program is shown; bytes of file names that are not UTF-8 are escaped."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_in_utf8(value))
+
+
+def _in_utf8(value: Any) -> Any:
+    match value:
+        case str():
+            return utf8(value)
+        case dict():
+            return {key: _in_utf8(each) for key, each in value.items()}
+        case list():
+            return [_in_utf8(each) for each in value]
+        case Struct():
+            return _in_utf8(msgspec.structs.asdict(value))
+    return value
+
+
 def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < MAX_DIGITS else float(digits)
 

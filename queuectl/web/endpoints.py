@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import parse_qs
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from queuectl.errors import InvalidInput, QueuectlError
 from queuectl.record.job import MAX_JOB_BYTES
+from queuectl.view.status import as_json as encoded
 from queuectl.web.rendering import NOTICES, VERSION
 from queuectl.web.site import Site
 
@@ -101,7 +101,7 @@ def wants_json(request: Request) -> bool:
 
 def as_json(data: Any, status: int = 200) -> Response:
     """Answer a program with one JSON document."""
-    return Response(msgspec.json.encode(data), status, media_type=_JSON_TYPE)
+    return Response(encoded(data), status, media_type=_JSON_TYPE)
 
 
 def notice(request: Request) -> str:

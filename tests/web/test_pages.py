@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from queuectl import Queue
-from queuectl.web.app import routes
+from queuectl.web.access import Access
+from queuectl.web.app import make_app, routes
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 PAGES = ("/", "/jobs", "/dead", "/workers", "/enqueue", "/settings")
@@ -292,3 +294,13 @@ def test_the_record_of_a_running_job_is_json(queue: Queue, client: Any) -> None:
     assert shown
     record = json.loads(shown[1].replace("&#34;", '"').replace("&#39;", "'"))
     assert record["command"] == ["printf", "%s", "two words"]
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/workers", "/healthz"])
+def test_a_spool_whose_path_is_not_utf_8_is_told_of_as_json(tmp_path: Path, path: str) -> None:
+    queue = Queue(os.fsdecode(os.fsencode(tmp_path) + b"/sp\xff"))
+    queue.enqueue("true")
+    with TestClient(make_app(queue, Access()), base_url="http://127.0.0.1:8374") as client:
+        answer = client.get(path, headers={"Accept": "application/json"})
+    assert answer.status_code in (200, 503), answer.text  # 503: no worker is running
+    assert answer.json() is not None

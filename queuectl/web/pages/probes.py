@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -12,7 +9,7 @@ from queuectl.errors import InvalidInput
 from queuectl.view import health
 from queuectl.view.text import printable
 from queuectl.web.access import HAS_TOKEN
-from queuectl.web.endpoints import site_of
+from queuectl.web.endpoints import as_json, site_of
 
 _MAX_AGE, _MAX_DEAD, _MIN_FREE = "max_age", "max_dead", "min_free"
 NO_METRICS = (
@@ -37,8 +34,7 @@ def healthz(request: Request) -> Response:
     status = 503 if reasons else 200
     if "application/json" in request.headers.get("accept", ""):
         found = health.document(seen, reasons) if has_token else {"healthy": not reasons}
-        text = json.dumps(msgspec.to_builtins(found))  # in ASCII: a path may not be UTF-8
-        return Response(text, status, media_type="application/json")
+        return as_json(found, status)
     if not has_token and reasons:
         return PlainTextResponse("unhealthy: send the token to see the reasons\n", status)
     lines = [f"{found.check}: {found.reason}" for found in reasons] or ["healthy"]
