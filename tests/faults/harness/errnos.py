@@ -126,7 +126,7 @@ def some(found: Iterable[Point], salt: str) -> list[Point]:
     """Choose some of the points, always the same; all of them with QUEUECTL_EVERY_POINT.
 
     For each call of `PROCESSES` that is one point for each error. Calls on files are the same in
-    most operations: of their errors, one in three is tried in each operation.
+    most operations: of their errors, one in five is tried in each operation.
     """
     found = list(found)
     if EVERY_POINT:
@@ -137,6 +137,6 @@ def some(found: Iterable[Point], salt: str) -> list[Point]:
     chosen = []
     for name, each in groups.items():
         lot = zlib.crc32(f"{salt} {name}".encode())
-        if each[0].call.name in PROCESSES or lot % 3 == 0:
-            chosen.append(each[lot // 3 % len(each)])
+        if each[0].call.name in PROCESSES or lot % 5 == 0:
+            chosen.append(each[lot // 5 % len(each)])
     return chosen
