@@ -33,6 +33,7 @@ def wait(
       queuectl wait job1 job2 --timeout 10m
       queuectl wait $(queuectl enqueue 'make test') && echo passed
     """
+    longest = app.duration(timeout)
     queue = app.open_queue(context, spool)
     states = [queue.get(job_id).state for job_id in job_ids]
     if any(state not in ("completed", "dead") for state in states):
@@ -40,7 +41,7 @@ def wait(
     with progress("waiting", len(job_ids)) as bar:
         ended = queue.wait(
             job_ids,
-            timeout=app.duration(timeout),
+            timeout=longest,
             progress=lambda count: bar.update(count - bar.pos),
         )
     render.show(ended, as_json, _print_states)
