@@ -18,7 +18,7 @@ from helpers import known_state, unprivileged, waiting
 from helpers.spool_files import STATE_DIRECTORIES, put
 
 from queuectl import Queue
-from queuectl.disk import durable
+from queuectl.disk import renames
 from queuectl.spool.holder import Holder
 from queuectl.spool.spool import Spool
 from queuectl.worker.tally import Tally
@@ -215,18 +215,18 @@ def _die_before(number: int) -> None:
 
     for name in ("rename", "link", "unlink", "fsync", "write", "mkdir", "rmdir", "fchmod"):
         setattr(os, name, mortal(getattr(os, name)))
-    if durable._renameat2 is not None:
-        setattr(durable, "_renameat2", mortal(durable._renameat2))  # noqa: B010 - it is typed as C
+    if renames._renameat2 is not None:
+        setattr(renames, "_renameat2", mortal(renames._renameat2))  # noqa: B010 - it is typed as C
 
 
 @pytest.fixture(params=["renameat2", "link and unlink"])
 def either_rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test with both ways of giving a name that must be free."""
     if request.param == "renameat2":
-        if durable._renameat2 is None:
+        if renames._renameat2 is None:
             pytest.skip("this system has no renameat2")
     else:
-        monkeypatch.setattr(durable, "_renameat2", None)
+        monkeypatch.setattr(renames, "_renameat2", None)
     return str(request.param)
 
 

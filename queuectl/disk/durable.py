@@ -1,4 +1,4 @@
-"""The only module that renames, links or fsyncs.
+"""The steps of the protocol: writes, renames and removals, each with what makes it durable.
 
 Three facts about POSIX file systems make the protocol durable:
 
@@ -15,23 +15,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterable, Sequence
 
 from queuectl import slot_lock
+from queuectl.disk import renames
 from queuectl.disk.filesystem import UNKNOWN, FileSystem
 from queuectl.disk.modes import set_new_mode
-from queuectl.disk.reading import exists, same_file
 from queuectl.errors import NotDurable
 
-_AT_FDCWD = -100
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
 _WAIT_WRITE_WAIT = 7  # SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
-_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: flushes the drive too
 
 
@@ -96,7 +90,7 @@ class Disk:
         renamed: list[tuple[str, str]] = []
         try:
             for staged, target in pairs:
-                _rename_exclusive(staged, target)
+                renames.exclusive(staged, target)
                 renamed.append((staged, target))
             changed = [os.path.dirname(target) for _, target in renamed]
             self.commit(*reversed(dict.fromkeys(reversed(changed))))  # ordered by last change
@@ -111,7 +105,7 @@ class Disk:
 
         Raises FileExistsError if the name is taken; `staged` is then left as it is.
         """
-        _rename_exclusive(staged, target)  # the commit point for every process that looks
+        renames.exclusive(staged, target)  # the commit point for every process that looks
         self.commit(os.path.dirname(target))  # the commit point for a power cut
 
     def move(self, source: str, target: str) -> list[str]:
@@ -119,7 +113,7 @@ class Disk:
 
         Returns the directories to `commit`, in order. Raises FileExistsError, FileNotFoundError.
         """
-        _rename_exclusive(source, target)
+        renames.exclusive(source, target)
         return _moved(source, target)
 
     def take(self, source: str, target: str) -> list[str]:
@@ -128,7 +122,7 @@ class Disk:
         Several processes may try to take one file: the rename succeeds for one of them and
         raises FileNotFoundError for the others. Returns the directories to `commit`, in order.
         """
-        rename(source, target)
+        renames.rename(source, target)
         return _moved(source, target)
 
     def replace(self, staged: str, target: str) -> None:
@@ -137,7 +131,7 @@ class Disk:
         If the rename fails, `staged` is removed.
         """
         try:
-            rename(staged, target)
+            renames.rename(staged, target)
         except BaseException:
             discard(staged)
             raise
@@ -173,7 +167,7 @@ class Disk:
         """
         self.write(staged, data)
         try:
-            _rename_over(staged, path)
+            renames.over(staged, path)
         except BaseException:
             discard(staged)
             raise
@@ -304,24 +298,6 @@ def discard_tree(path: str) -> None:
         discard(path)
 
 
-def _find_renameat2() -> ctypes._NamedFuncPointer | None:
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_uint,
-    )
-    return function
-
-
-_renameat2 = _find_renameat2()
-
-
 def _write_out(fd: int, path: str) -> None:
     """Write a file's bytes to disk and wait until they are written, without a commit of the log.
 
@@ -351,80 +327,3 @@ def _sync_file_system(directory: str) -> None:
             raise NotDurable(f"{directory}: cannot be made durable: {reason}")
     finally:
         os.close(fd)
-
-
-def _rename_exclusive(source: str, target: str) -> None:
-    """Rename without overwriting: FileExistsError if the target exists.
-
-    Uses renameat2(RENAME_NOREPLACE) where that exists (Linux, but not on NFS), else link and
-    unlink. Between those two the file has two names, and another process may remove the source
-    (see `claims.name_to_remove`), but never the target.
-
-    A network file system may send a call again whose answer was lost, and then answers that the
-    target exists, or that the source does not, because the first call was carried out; or it gives
-    up waiting for the answer (ETIMEDOUT). So the names decide, not the answer.
-    """
-    if _renamed_in_one_call(source, target):
-        return
-    if stat.S_ISDIR(os.lstat(source).st_mode):  # not a job; a rename overwrites only an empty one
-        os.rename(source, target)
-        return
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        if not same_file(source, target):
-            raise
-    try:
-        os.unlink(source)
-    except OSError:
-        if not same_file(source, target):
-            return  # the source is gone: the target is the only name now
-        discard(target)  # with both names left, the next try would find the target taken
-        raise
-
-
-def rename(source: str, target: str) -> None:
-    """Rename. An answer that is an error is ignored if the rename was carried out: see above."""
-    before = os.lstat(source)
-    try:
-        os.rename(source, target)
-    except OSError:
-        if not _is_now(target, before):
-            raise
-
-
-def _is_now(path: str, file: os.stat_result) -> bool:
-    """Whether a path is now a name of this file, as far as that can be found out."""
-    with contextlib.suppress(OSError):
-        return os.path.samestat(file, os.lstat(path))
-    return False
-
-
-def _rename_over(staged: str, target: str) -> None:
-    """Rename a written file over a file that must exist. Raises FileNotFoundError if it is gone.
-
-    renameat2(RENAME_EXCHANGE) needs both names; the older file is removed under its new one.
-    Where that call is missing, the look and the rename are two steps, a few microseconds apart.
-    """
-    if _renamed_in_one_call(staged, target, _RENAME_EXCHANGE):
-        with contextlib.suppress(OSError):  # a leftover of tmp/, which is swept
-            os.unlink(staged)
-        return
-    os.lstat(target)
-    rename(staged, target)
-
-
-def _renamed_in_one_call(source: str, target: str, flag: int = _RENAME_NOREPLACE) -> bool:
-    """Rename by renameat2(2); False if the kernel or the file system does not have it."""
-    if _renameat2 is None:
-        return False
-    before = os.lstat(source)
-    done = _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag)
-    if done == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _NO_SUCH_CALL:
-        return False
-    if _is_now(target, before) and (flag == _RENAME_EXCHANGE or not exists(source)):
-        return True  # carried out all the same
-    raise OSError(code, os.strerror(code), source, None, target)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 
 from queuectl import clock, slot_lock
-from queuectl.disk.durable import create, discard, rename
+from queuectl.disk.durable import create, discard
+from queuectl.disk.renames import rename
 from queuectl.errors import QueuectlError
 
 LONGEST_WAIT = 30.0

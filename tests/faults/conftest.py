@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.disk import durable
+from queuectl.disk import renames
 
 
 @pytest.fixture
@@ -38,4 +38,4 @@ def no_exclusive_rename(monkeypatch: pytest.MonkeyPatch) -> None:
         ctypes.set_errno(errno.EINVAL)
         return -1
 
-    monkeypatch.setattr(durable, "_renameat2", refuse)
+    monkeypatch.setattr(renames, "_renameat2", refuse)

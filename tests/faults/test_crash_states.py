@@ -23,7 +23,7 @@ from faults.harness.strace import transcript
 from faults.harness.sweep import Bench
 
 from queuectl import Queue
-from queuectl.disk import durable, filesystem
+from queuectl.disk import durable, filesystem, renames
 from queuectl.spool import recovery as recovery_module
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready
@@ -141,7 +141,7 @@ def test_no_state_that_a_power_cut_may_leave_loses_or_doubles_a_job(
     monkeypatch: pytest.MonkeyPatch, figures: Callable[..., None],
 ) -> None:  # fmt: skip
     if rename != "renameat2":
-        monkeypatch.setattr(durable, "_renameat2", None)
+        monkeypatch.setattr(renames, "_renameat2", None)
     bench = Bench(operation, memory)
 
     verdict = judge(bench, bench.effects(), model)
@@ -184,7 +184,7 @@ def _nothing(*_: object) -> None:
 
 
 def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
-    durable._rename_exclusive(source, target)
+    renames.exclusive(source, target)
     return [os.path.dirname(source), os.path.dirname(target)]
 
 

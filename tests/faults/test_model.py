@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, run_state_machine_as_test
 
 from queuectl.clock import format_timestamp
-from queuectl.disk import durable
+from queuectl.disk import renames
 from queuectl.disk.durable import Disk
 from queuectl.errors import AmbiguousId, IdTaken, InvalidJob, NoSuchJob, WrongState
 from queuectl.record import retry
@@ -412,7 +412,7 @@ def _only_known_fields(job: Job) -> bytes:
     [
         pytest.param(Disk, "renew", Disk.overwrite, id="a settle makes its claim again"),
         pytest.param(Claims, "_run_of", lambda *_: None, id="a claim of what runs"),
-        pytest.param(durable, "_rename_exclusive", os.rename, id="a rename that overwrites"),
+        pytest.param(renames, "exclusive", os.rename, id="a rename that overwrites"),
         pytest.param(retry, "counts", lambda _: True, id="every outcome counts"),
         pytest.param(Job, "encode", _only_known_fields, id="unknown fields are dropped"),
         pytest.param(recovery, "_is_superseded", lambda *_: True, id="recovery drops a claim"),

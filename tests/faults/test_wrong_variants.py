@@ -13,7 +13,7 @@ from faults.harness import disks
 from faults.harness.operations import OPERATIONS
 from faults.harness.sweep import Bench
 
-from queuectl.disk import durable, filesystem
+from queuectl.disk import durable, filesystem, renames
 from queuectl.disk.filesystem import FileSystem
 from queuectl.spool import hook_markers
 from queuectl.spool.spool import Spool
@@ -32,13 +32,13 @@ def _write_only(disk: durable.Disk, path: str, data: bytes) -> None:
 
 
 def _name_synced_before_content(disk: durable.Disk, staged: str, target: str) -> None:
-    durable._rename_exclusive(staged, target)
+    renames.exclusive(staged, target)
     disk.commit(os.path.dirname(target))
     disk._sync_path(target, os.O_RDONLY)
 
 
 def _source_first(disk: durable.Disk, source: str, target: str) -> list[str]:
-    durable._rename_exclusive(source, target)
+    renames.exclusive(source, target)
     return [os.path.dirname(source), os.path.dirname(target)]
 
 
@@ -96,7 +96,7 @@ def test_a_mistake_with_fsync_is_caught_by_a_power_cut(
 def test_a_rename_that_overwrites_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable, "_rename_exclusive", os.rename)
+    monkeypatch.setattr(renames, "exclusive", os.rename)
 
     found = Bench(OPERATION["settle onto a taken name"], tmp_path).plain().violations
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue, clock
-from queuectl.disk import durable
+from queuectl.disk import durable, renames
 from queuectl.disk.durable import Disk
 from queuectl.disk.filesystem import FileSystem
 from queuectl.errors import IdTaken, InvalidJob
@@ -82,7 +82,7 @@ def test_an_id_that_stands_twice_ends_the_batch(queue: Queue) -> None:
 def test_a_disk_that_is_full_ends_the_batch(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, where: str, which: int
 ) -> None:
-    owner, name = (os, "write") if where == "write" else (durable, "_rename_exclusive")
+    owner, name = (os, "write") if where == "write" else (renames, "exclusive")
     call, calls = getattr(owner, name), iter(range(1, 99))
 
     def refuse(*args: Any) -> Any:
@@ -123,7 +123,7 @@ def test_a_batch_reaches_the_disk_before_it_is_acknowledged(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, as_one: bool
 ) -> None:
     steps: list[str] = []
-    rename = durable._rename_exclusive
+    rename = renames.exclusive
 
     def renamed(source: str, target: str) -> None:
         rename(source, target)
@@ -132,7 +132,7 @@ def test_a_batch_reaches_the_disk_before_it_is_acknowledged(
     def synced(_: Disk, path: str, flags: int) -> None:
         steps.append("sync a directory" if flags & os.O_DIRECTORY else "sync a file")
 
-    monkeypatch.setattr(durable, "_rename_exclusive", renamed)
+    monkeypatch.setattr(renames, "exclusive", renamed)
     monkeypatch.setattr(durable, "_sync_file_system", lambda _: steps.append("sync all files"))
     monkeypatch.setattr(Disk, "_sync_path", synced)
     queue.spool.disk.on = FileSystem(syncs_as_one=as_one)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.disk import durable
+from queuectl.disk import renames
 from queuectl.disk.durable import Disk
 from queuectl.disk.locks import make_locked
 from queuectl.disk.reading import same_file
@@ -282,7 +282,7 @@ def test_a_job_that_is_taken_between_the_link_and_the_unlink_of_a_put_back_is_no
 ) -> None:  # fmt: skip
     """The slot that takes it sees two names of one file, and no event tells when one is gone."""
     queue.set_setting("rescan_interval", "3600")
-    monkeypatch.setattr(durable, "_renameat2", None)
+    monkeypatch.setattr(renames, "_renameat2", None)
     unlink, seen = os.unlink, [0]
 
     def count(one: str, other: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.disk import durable, locks
+from queuectl.disk import locks, renames
 from queuectl.disk.locks import is_locked
 from queuectl.errors import IdTaken, NotDurable, QueuectlError
 from queuectl.spool import publish
@@ -175,7 +175,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_visible(
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    owner, name = (os, "write") if where == "write" else (durable, "_rename_exclusive")
+    owner, name = (os, "write") if where == "write" else (renames, "exclusive")
     monkeypatch.setattr(owner, name, refuse)
     with pytest.raises(OSError, match=os.strerror(code)):
         queue.enqueue("true", id="a")
@@ -199,7 +199,7 @@ def test_file_then_name_reach_the_disk_before_it_is_acknowledged(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, publish = os.fsync, durable._rename_exclusive
+    fsync, publish = os.fsync, renames.exclusive
 
     def synced(fd: int) -> None:
         fsync(fd)
@@ -212,7 +212,7 @@ def test_file_then_name_reach_the_disk_before_it_is_acknowledged(
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("only /proc tells what a descriptor stands for")
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(durable, "_rename_exclusive", renamed)
+    monkeypatch.setattr(renames, "exclusive", renamed)
     queue.enqueue("true")
     assert steps == ["sync tmp", "rename", "sync spool"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.disk import durable
+from queuectl.disk import renames
 from queuectl.disk.durable import Disk
 from queuectl.errors import ClaimLost
 from queuectl.record.job import Attempt, Job
@@ -68,9 +68,7 @@ def test_settling_never_overwrites_another_job(
     assert theirs.read_text() == "theirs"
 
 
-@pytest.mark.parametrize(
-    ("where", "failing"), [(Disk, "write"), (durable, "_rename_over"), (Disk, "move")]
-)
+@pytest.mark.parametrize(("where", "failing"), [(Disk, "write"), (renames, "over"), (Disk, "move")])
 def test_settling_that_failed_can_be_tried_again(
     spool: Spool,
     claim: Claim,
@@ -103,7 +101,7 @@ def test_settling_that_failed_after_the_link_gives_one_job(
             raise OSError(errno.EIO, "broken")
         unlink(path)
 
-    monkeypatch.setattr(durable, "_renameat2", None)
+    monkeypatch.setattr(renames, "_renameat2", None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
         with pytest.raises(OSError, match="broken"):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from queuectl import Queue
-from queuectl.disk import durable, locks
+from queuectl.disk import locks, renames
 from queuectl.record.job import Attempt
 from queuectl.spool import integrity
 from queuectl.spool.claims import name_to_remove
@@ -29,12 +29,12 @@ from queuectl.spool.spool import Spool
 TARGETS = ["completed", "failed", "dead", "pending"]
 
 
-_renameat2 = durable._renameat2
+_renameat2 = renames._renameat2
 
 
 @pytest.fixture(autouse=True)
 def _no_exclusive_rename(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "_renameat2", None)
+    monkeypatch.setattr(renames, "_renameat2", None)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_settle_whose_exclusive_rename_was_done_but_answered_an_error_is_done(
     with Holder(spool) as holder:
         claim = _take(spool, holder)
         assert claim is not None
-        monkeypatch.setattr(durable, "_renameat2", rename)
+        monkeypatch.setattr(renames, "_renameat2", rename)
         record = claim.job.with_attempt(Attempt(attempt=1, outcome="ok"), attempts=1)
         moved = spool.claims.settle(claim, record, "completed")
     assert (set(hit), moved.id) == ({0}, "a")

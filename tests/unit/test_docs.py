@@ -257,7 +257,7 @@ def test_every_exception_and_its_exit_code_is_in_the_reference(error: type[Any])
     assert f"| `{error.__name__}` | {error.exit_code} |" in text_of("exit-codes.md")
 
 
-@pytest.mark.parametrize("name", [n for n in vars(queuectl.Queue) if not n.startswith("_")])
+@pytest.mark.parametrize("name", [n for n in dir(queuectl.Queue) if not n.startswith("_")])
 def test_every_method_of_the_queue_is_in_the_reference(name: str) -> None:
     assert re.search(rf"`(queue\.)?{name}[`(]", text_of("python-api.md"))
 

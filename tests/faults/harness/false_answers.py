@@ -19,7 +19,7 @@ from typing import Any
 from faults.harness.operations import BY_HAND
 from faults.harness.strace import Call, End, run
 
-from queuectl.disk import durable
+from queuectl.disk import renames
 
 SENT_AGAIN = {
     "link": "EEXIST", "unlink": "ENOENT", "rename": "ENOENT", "mkdir": "EEXIST", "rmdir": "ENOENT",
@@ -72,8 +72,8 @@ def _wrapped(act: Callable[[], object], answer: _Answer) -> None:
     for name in GIVEN_UP:
         if name != "renameat2":
             setattr(os, name, _wrap(name, getattr(os, name), answer))
-    if durable._renameat2 is not None:
-        setattr(durable, "_renameat2", _wrap_c(durable._renameat2, answer))  # noqa: B010 - a C type
+    if renames._renameat2 is not None:
+        setattr(renames, "_renameat2", _wrap_c(renames._renameat2, answer))  # noqa: B010 - a C type
     act()
 
 

@@ -95,7 +95,7 @@ DISK = [
        "if True else dict", f"{DURABLE}only_where_one_log_orders_them_is_a_directory_left_out"),
     _v("disk/durable.py", "the target of a move waits", "else len(directories) - 1", "else 0",
        f"{DURABLE}only_where_one_log_orders_them_is_a_directory_left_out"),
-    _v("disk/durable.py", "a rename overwrites", "_RENAME_NOREPLACE = 1", "_RENAME_NOREPLACE = 0",
+    _v("disk/renames.py", "a rename overwrites", "_RENAME_NOREPLACE = 1", "_RENAME_NOREPLACE = 0",
        f"{PUBLISH}publishing_never_overwrites_a_file_that_is_dropped_meanwhile"),
     _v("disk/durable.py", "a failed fsync is not reported",
        "raise NotDurable(f\"{path}: cannot be made durable: {error.strerror}\") from error\n\n\n"
@@ -104,7 +104,7 @@ DISK = [
     _v("disk/durable.py", "a short write is taken for a whole one",
        "view = view[os.write(fd, view) :]", "os.write(fd, view)\n        return",
        f"{PUBLISH}short_writes_are_no_error"),
-    _v("disk/durable.py", "a link that was made is taken for another's",
+    _v("disk/renames.py", "a link that was made is taken for another's",
        "except OSError:\n        if not same_file(source, target):\n            raise",
        "except OSError:\n        raise",
        "spool/test_two_names.py::test_a_job_whose_link_was_done_but_answered_an_error_is_published"),
