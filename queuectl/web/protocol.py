@@ -30,7 +30,7 @@ class Protocol(H11Protocol):
 
     _overdue: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection; if it is one too many, close the one that has been silent longest."""
         super().connection_made(transport)
         self._expect_headers()

@@ -13,8 +13,9 @@ from queuectl.errors import WrongState
 from queuectl.record.job import Attempt
 from queuectl.spool import by_hand, cancels
 from queuectl.spool.holder import Holder
-from queuectl.spool.places import Claim, ClaimedPlace, Ready
+from queuectl.spool.places import Claim, ClaimedPlace, Place, Ready
 from queuectl.spool.recovery import recover
+from queuectl.spool.spool import Spool
 
 
 @pytest.fixture
@@ -109,8 +110,8 @@ def test_a_cancel_that_comes_as_the_job_ends_says_that_it_has_ended(
 ) -> None:
     claim, look = take(), by_hand.finished_attempts
 
-    def ends_after_the_look(*given: object) -> int:
-        answer = look(*given)  # type: ignore[arg-type]
+    def ends_after_the_look(spool: Spool, place: Place) -> int:
+        answer = look(spool, place)
         if Path(claim.path).exists():
             _settle(queue, claim)
         return answer

@@ -18,6 +18,7 @@ from queuectl.spool import claims
 from queuectl.spool.holder import Holder
 from queuectl.spool.places import Ready
 from queuectl.spool.reader import Reader
+from queuectl.worker.worker import Worker
 
 
 @pytest.fixture
@@ -102,9 +103,9 @@ def test_wait_follows_a_dropped_job_to_its_end(
 ) -> None:
     drop("foo.json", '{"id": "bar", "command": "true"}')
 
-    def wait(worker: object) -> None:
+    def wait(worker: Worker) -> None:
         assert queue.wait(["bar"], timeout=20) == {"bar": "completed"}
-        worker.stop()  # type: ignore[attr-defined]
+        worker.stop()
 
     work(queue, wait)
 

@@ -27,7 +27,7 @@ def _overflow() -> None:
     """Let watchdog handle what the kernel reports when its queue of events is full."""
     from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
-    event = InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b"")  # type: ignore[arg-type]
+    event = InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b"")  # type: ignore[arg-type]  # an int is a mask
     InotifyFD.get_instance().handle_event(event)
 
 

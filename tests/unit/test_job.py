@@ -46,7 +46,10 @@ VALID: list[tuple[str, Any]] = [
     ("history", [{**DONE, "outcome": outcome} for outcome in ("lost", "interrupted")]),
 ]
 STAMP = "must be an RFC 3339 timestamp such as 2026-11-24T08:00:00Z"
-ID = "is not a valid id: an id is 1 to 100 letters, digits, '.', '_' or '-', and starts with a letter or digit"  # noqa: E501
+ID = (
+    "is not a valid id: an id is 1 to 100 letters, digits, '.', '_' or '-', "
+    "and starts with a letter or digit"
+)
 COMMAND = "command must be a string or an array of strings"
 PRIORITY = "priority must be a whole number that fits in 64 bits"
 RETRIES = "max_retries must be a whole number of at least 0"

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ def _talk(*parts: bytes, pause: float = 0.0) -> bytes:
         config = uvicorn.Config(_app, lifespan="off", log_level="critical", timeout_keep_alive=3600)
         config.load()
         state, loop = ServerState(), asyncio.get_running_loop()
-        make = lambda: Protocol(config=config, server_state=state, app_state={})  # noqa: E731
+        make = partial(Protocol, config=config, server_state=state, app_state={})
         async with await loop.create_server(make, "127.0.0.1", 0) as server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             said = b""
